@@ -50,6 +50,20 @@ def test_a_second_run_is_told_who_holds_the_output_and_a_dead_one_holds_nothing(
         pass
 
 
+@pytest.mark.parametrize("key", ["", "report"])
+def test_a_file_of_others_in_the_place_of_the_lock_stays(tmp_path, key):
+    path, file = str(tmp_path / "s.zarr"), tmp_path / ".s.zarr.lock"
+    file.write_text("mine")
+    told = r"\.s\.zarr\.lock is in the way and was not made by steadystack: move it"
+    with pytest.raises(InputError, match=told), get_place(path).holding_lock(key):
+        pass
+    assert file.read_text() == "mine"
+    for begun in ("", '{"ho'):  # the disk was full
+        file.write_text(begun)
+        with get_place(path).holding_lock(key):
+            assert json.loads(file.read_text())["process"] == str(os.getpid())
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="only Linux has /proc")
 def test_where_no_file_can_be_the_reason_is_told_and_no_other_run():
     with (

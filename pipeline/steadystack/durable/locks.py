@@ -31,6 +31,7 @@ RENEWAL_S, EXPIRY_S = 20.0, 120.0
 # How long ending a lease may wait for the store, seconds; a lease expires by itself, too.
 END_TIMEOUT_S = 10.0
 MAX_TRIES = 5
+LOCK_BEGIN = b'{"host": '  # of what a lock file of this machine holds, or less of it: a full disk
 
 _held: dict[str, Lease] = {}  # the leases of this process, by their tokens
 _late: list[threading.Thread] = []  # those that end leases of a store that does not answer
@@ -45,10 +46,11 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
     `key` is as in `places.Place`. On NFS the lock holds between machines. Where the file system
     knows no locks the run goes on with a warning.
 
-    Raises InputError that tells who holds it.
+    Raises InputError that tells who holds it, or of a file of others in the place of the lock.
     """
     output = Path(path)
     file = output.with_name(f".{output.name}.lock")
+    _check_own(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = _acquire(file)
@@ -78,6 +80,21 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
             with suppress(OSError):
                 file.unlink()
         lock.release()
+
+
+def _check_own(file: Path) -> None:
+    """Raise InputError if a file that is not one of our locks lies in the place of one."""
+    try:
+        begin = LOCK_BEGIN
+        if file.is_file():
+            with file.open("rb") as opened:
+                begin = opened.read(len(LOCK_BEGIN))
+    except OSError:
+        return  # the lock tells why
+    if not LOCK_BEGIN.startswith(begin):
+        raise InputError(
+            f"{file} is in the way and was not made by steadystack: move it, or set another output"
+        )
 
 
 def _acquire(file: Path) -> FileLock:
