@@ -113,6 +113,24 @@ def test_one_that_fails_stops_nobody_and_finished_ones_are_not_done_again(plate,
     assert len(measured) == 1
 
 
+def test_a_table_that_somebody_edits_meanwhile_stays_and_stops_nobody(plate, monkeypatch):
+    whole, begun = STAGES["run"], []
+
+    def edits(config, **options):
+        begun.append(config.output.shifts)
+        if len(begun) == 2:
+            with open(plate / "summary.csv", "a") as file:
+                file.write("mine\n")
+        return whole(config, **options)
+
+    monkeypatch.setitem(STAGES, "run", edits)
+    done = shell("run", settings(plate, "plate.zarr/*/*/0"))
+    assert done.exit_code == 2
+    assert "summary.csv exists and was not made by steadystack" in done.output
+    assert len(begun) == 3
+    assert (plate / "summary.csv").read_text().splitlines()[-1] == "mine"
+
+
 def test_one_cluster_serves_all_inputs_and_their_polish(plate, monkeypatch):
     started = []
     monkeypatch.setattr(

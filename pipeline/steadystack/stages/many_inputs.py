@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from steadystack.config import Config
-from steadystack.model import InputError, PairStatus, Trust, Verdict, hide_secrets
+from steadystack.model import InputError, OutputError, PairStatus, Trust, Verdict, hide_secrets
 from steadystack.outputs import check_own_file, write_table
 from steadystack.planning import check_paths, resolve_inputs
 from steadystack.quality import verdict
@@ -67,12 +67,14 @@ def run_all(
     """Run every input of the settings, one after the other; if one fails, the others still run.
 
     Each continues where an earlier run stopped. After every input, `told` is called with its
-    outcome, and the table `output.summary` is rewritten if shifts are made. Problems that concern
-    all inputs are raised as InputError before the first one. `command` is the stage to run;
+    outcome, and the table `output.summary` is rewritten if shifts are made; if that fails, such as
+    where somebody edited it meanwhile, the error is raised after the last input. Problems that
+    concern all inputs are raised as InputError before the first one. `command` is the stage to run;
     `inputs` are the settings of each input by name, if they are already known. Returns an outcome
     for each: name, status, numbers of pairs, verdict.
     """
     singles, outcomes = resolve_inputs(config) if inputs is None else inputs, []
+    unwritten: InputError | OutputError | None = None
     if command in TABLED:
         check_own_file(config.output.summary, "output.summary")
         for single in singles.values():
@@ -95,10 +97,21 @@ def run_all(
                 )  # fmt: skip
             outcomes.append(outcome)
             if command in TABLED:
-                rows = [_make_cells(each) for each in outcomes]
-                write_table(config.output.summary, [field.name for field in fields(Outcome)], rows)
+                unwritten = _tabulate(config, outcomes)
             told(outcome)
+    if unwritten is not None:
+        raise unwritten
     return outcomes
+
+
+def _tabulate(config: Config, outcomes: list[Outcome]) -> InputError | OutputError | None:
+    """Write the table of outcomes; returns the error if it cannot be: inputs go on without it."""
+    names, rows = [field.name for field in fields(Outcome)], [*map(_make_cells, outcomes)]
+    try:
+        write_table(config.output.summary, names, rows)
+    except (InputError, OutputError) as error:
+        return error
+    return None
 
 
 def share_inputs(config: Config, text: str) -> tuple[Config, dict[str, Config]]:
