@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -56,3 +57,17 @@ def test_the_demo_overwrites_nothing_but_itself(tmp_path):
     assert done.exit_code == 2
     assert "holds something else" in done.output
     assert list((tmp_path / "stack.ome.zarr").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "stack.ome.zarr/labels", "mask.zarr/notes.txt"])
+def test_the_demo_overwrites_nothing_that_was_put_into_it(tmp_path, demonstration, name):
+    folder = tmp_path / "demo"
+    shutil.copytree(demonstration[0], folder)
+    with (folder / name).open("a") as file:
+        file.write("# mine")
+    before = (folder / name).read_text()
+    done = CliRunner().invoke(main, ["demo", str(folder)])
+    assert done.exit_code == 2
+    assert name in done.output.replace("\n", "")
+    assert "give the demo another folder" in done.output
+    assert (folder / name).read_text() == before

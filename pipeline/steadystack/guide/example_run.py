@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.config import load_config
+from steadystack.durable import check_nothing_else
 from steadystack.example import make_corrupted_pair, make_drifting_series, make_windowed_pair
 from steadystack.model import InputError
 from steadystack.outputs import write_image, write_stack
@@ -41,6 +42,8 @@ cluster:
 
 # A file in every folder that the demo made, and may make again.
 MARK = ".steadystack-demo"
+SETTINGS, STACK, MASK = "demo.yaml", "stack.ome.zarr", "mask.zarr"
+DEMO_TEXT = DEMO_SETTINGS.format(name=SETTINGS)
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
     directory = Path(directory)
     if directory.exists() and any(directory.iterdir()) and not (directory / MARK).exists():
         raise InputError(f"{directory} holds something else: give the demo an empty folder")
+    _check_not_edited(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / MARK).touch()
@@ -68,12 +72,10 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
         raise InputError(f"{directory} cannot be written: {error}") from error
     scene = load_embedded_scene()
     series = make_drifting_series(scene)
-    write_stack(
-        directory / "stack.ome.zarr", series.frames, pixel_size=(0.65, 0.65), frame_interval=30.0
-    )
-    write_image(directory / "mask.zarr", series.mask)
-    settings = directory / "demo.yaml"
-    settings.write_text(DEMO_SETTINGS.format(name=settings.name), encoding="utf-8")
+    write_stack(directory / STACK, series.frames, pixel_size=(0.65, 0.65), frame_interval=30.0)
+    write_image(directory / MASK, series.mask)
+    settings = directory / SETTINGS
+    settings.write_text(DEMO_TEXT, encoding="utf-8")
     shifts = run(load_config(settings), overwrite=True, progress=progress)
 
     still, corrupted, mask = make_corrupted_pair(scene)
@@ -96,6 +98,19 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
         rms_error=float(np.sqrt(np.mean(errors[has_shift] ** 2))),
         pictures=(directory / "drift.png", directory / "pairs.png"),
     )
+
+
+def _check_not_edited(directory: Path) -> None:
+    """Raise InputError if somebody edited what an earlier demo made, or put something into it."""
+    way_out, settings = "give the demo another folder", directory / SETTINGS
+    if settings.exists() and not DEMO_TEXT.encode().startswith(settings.read_bytes()):
+        raise InputError(
+            f"{settings} is not as the demo writes it: it will not be overwritten; move it, or "
+            f"{way_out}"
+        )
+    for name, ours in ((STACK, ("0",)), (MASK, ("c",))):
+        if (folder := directory / name).is_dir():
+            check_nothing_else(str(folder), [path.name for path in folder.iterdir()], ours, way_out)
 
 
 def load_embedded_scene() -> NDArray[np.uint8]:
