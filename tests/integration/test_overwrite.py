@@ -10,7 +10,7 @@ import zarr
 from steadystack import edit_shifts, stages
 from steadystack.config import make_config
 from steadystack.dataset import load_shifts
-from steadystack.model import InputError, RunError
+from steadystack.model import InputError, PairStatus, RunError
 from steadystack.outputs import write_stack
 from support.members import slow_but
 from support.scenes import rough
@@ -140,6 +140,21 @@ def test_what_others_put_into_an_image_is_not_deleted_with_it(folder, name):
             path.unlink() if path.is_file() else path.rmdir()
     stages.run(config)
     assert zarr.open_array(folder / "steady.ome.zarr" / "0", mode="r").shape[0] == 9
+
+
+def test_what_others_put_into_a_part_is_not_deleted_with_it(folder):
+    config = settings(folder, output={"shifts": "whole.zarr"})
+    for part in ("1/2", "2/2"):
+        stages.measure(config, batches=part)
+    theirs = folder / "whole.part-1-of-2.zarr" / "notes.txt"
+    theirs.write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"part-1-of-2\.zarr/notes\.txt was not written by"):
+            stages.measure(config, overwrite=overwrite)
+    assert theirs.read_text() == "mine"
+    theirs.unlink()
+    assert (stages.measure(config)["pair_status"] == PairStatus.OK.code).any()
+    assert not list(folder.glob("whole.part-*"))
 
 
 def test_what_others_put_into_an_image_while_it_is_written_anew_stays(folder):

@@ -13,6 +13,7 @@ import numpy as np
 from steadystack.config import ClusterSection, Config
 from steadystack.dataset import (
     RUN,
+    check_holds_no_more,
     check_replaceable,
     discard_journal,
     get_journal_owner,
@@ -215,9 +216,10 @@ def _is_solved(path: str) -> bool:
 
 
 def remove_share(path: str) -> None:
-    """Delete a share, with its draft, journal, images and lock."""
+    """Delete a share, with its draft, journal, images and lock; not with what others put there."""
     where = get_place(path)
     check_replaceable(path)
+    check_holds_no_more(path)
     where.settle()
     discard_draft(path)
     discard_journal(path)
