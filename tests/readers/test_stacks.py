@@ -32,6 +32,15 @@ def test_channels_that_are_not_there(tmp_path):
         locate_stack(str(tmp_path / "a.ome.tif"), channel="GPF")
 
 
+def test_an_empty_path_is_not_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for frame in range(3):
+        tifffile.imwrite(f"{frame}.tif", FRAMES[frame, 0])
+    assert locate_stack(".").frame_count == 3
+    with pytest.raises(InputError, match="path of the stack is empty: give that of a file"):
+        locate_stack("")
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("axes", [None, "tyx", "ytx", "xyt"])
 def test_plain_arrays_of_any_order(tmp_path, zarr_format, axes):

@@ -57,6 +57,8 @@ def find_array(path: str, choice: ArrayChoice) -> LocatedArray:
 
     Raises InputError if there is none, or if `choice` leaves several.
     """
+    if not path:  # an unset variable of a shell: the working folder is not meant
+        raise InputError("the path of the stack is empty: give that of a file, folder or store")
     with explaining_unreadable(path):
         return _find_by_format(path, choice) or _locate_in_zarr(path, choice)
 
