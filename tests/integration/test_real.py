@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from skimage import io
 
+import bench_windows
 import steadystack
 from steadystack import quality
 from steadystack.config import make_config
 from steadystack.model import FrameStatus, Trust
 from steadystack.outputs import write_image, write_stack
+from support.members import slow_but
 
 
 def first_frames(path, count, folder) -> str:
@@ -121,6 +123,21 @@ def test_speckle_moved_by_whole_pixels(real_data, pixels):
         io.imread(folder / "ref.tif"), io.imread(folder / f"def_{pixels}.tif"), max_shift=20
     )
     np.testing.assert_allclose(found.shift, (-pixels, -pixels), atol=0.03)
+
+
+@pytest.mark.parametrize("seed", slow_but([4], range(12)))
+@pytest.mark.parametrize(
+    "stack",
+    ["bulk_water/bulk_water.ome.zarr", "haadf_tilt/haadf.ome.zarr", "dice_pixel_shift/*.tif"],
+)
+def test_windows_that_follow_a_walk_differ_by_it(real_data, stack, seed):
+    """Whatever the scene does: but for what is stated of both, and its systematic part."""
+    folder = real_data(stack.partition("/")[0])
+    frames = steadystack.open_stack(str(folder / stack.partition("/")[2])).squeeze().to_numpy()
+    compared = bench_windows.compare(frames, seed)
+    if compared is None:
+        pytest.skip("the walk leaves no window of this series")
+    assert not compared[1].is_off, compared
 
 
 def test_a_plate_level_without_chunks_is_not_trusted(real_data, tmp_path):
