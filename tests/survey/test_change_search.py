@@ -1,11 +1,14 @@
-"""A scene that moves behind something that stands still, and wins."""
+"""Scenes behind something that stands still and wins; recordings that skip what hardly changes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import steadystack
+from steadystack.readers import ArrayFrames
+from steadystack.survey import measure_repeats
 from support.scenes import Scene
 
 
@@ -44,3 +47,64 @@ def test_few_frames_of_a_scene_behind_something_that_wins_are_not_called_good(co
     # of the scene alone, all is explained
     frames = np.array([behind.view(still.shape, at) for at in path]) + noise
     assert steadystack.estimate_shifts(frames).attrs["verdict"] == "good"
+
+
+def skip_blocks(frames, least):
+    """Frames of which blocks of 8 x 8 that change by less (rms) are those of the frame before."""
+    kept = [frames[0]]
+    for frame in frames[1:]:
+        rows, columns = (size // 8 for size in frame.shape)
+        change = (frame - kept[-1]).reshape(rows, 8, columns, 8)
+        skipped = np.sqrt((change**2).mean(axis=(1, 3))) < least
+        kept.append(np.where(np.kron(skipped, np.ones((8, 8))) > 0, kept[-1], frame))
+    return np.array(kept)
+
+
+def test_a_recording_that_skips_what_hardly_changes_is_not_called_good():
+    """The shifts are held back by many times what is stated, as parts of a frame are the last."""
+    rng, scene = np.random.default_rng(1), Scene(1, detail=2.0)
+    path = np.outer(np.arange(20), [0.15, -0.2])
+    frames = np.array([scene.view((128, 136), at) for at in path])
+    frames = frames / frames.std() + 0.05 * rng.normal(size=frames.shape)
+    recorded = skip_blocks(frames, 0.25)
+    whole, skipped = (steadystack.estimate_shifts(one) for one in (frames, recorded))
+    assert whole.attrs["verdict"] == "good"
+    error = np.abs(skipped.frame_shift - path).to_numpy()
+    assert error.max() > 5 * skipped.frame_shift_std.to_numpy().max()
+    assert skipped.attrs["verdict"] == "check"
+    assert "repeated_blocks" in skipped.attrs["verdict_reasons"]
+    # what a known codec does is in the stated errors
+    video = xr.DataArray(recorded, dims=("t", "y", "x"), attrs={"codec_std": 0.1})
+    assert "repeated_blocks" not in steadystack.estimate_shifts(video).attrs["verdict_reasons"]
+
+
+@pytest.fixture
+def frames():
+    rng, scene = np.random.default_rng(2), Scene(2, detail=2.0)
+    frames = np.array([scene.view((64, 70), (0.3 * t, 0)) for t in range(6)])
+    return frames / frames.std() + 0.1 * rng.normal(size=frames.shape)
+
+
+def measure(frames):
+    pairs = np.stack([np.arange(len(frames) - 1), np.arange(1, len(frames))], axis=1)
+    source = ArrayFrames(xr.DataArray(frames, dims=("t", "y", "x")))
+    return measure_repeats(source, (slice(0, 64), slice(0, 70)), pairs)
+
+
+def test_the_share_of_the_detail_that_repeats_is_measured(frames):
+    assert measure(frames) == 0
+    for t in (1, 3, 5):
+        frames[t, :32, :64] = frames[t - 1, :32, :64]
+    assert measure(frames) == pytest.approx(0.5 * 3 / 5, abs=0.03)
+
+
+def test_what_stands_still_whole_frames_and_rounding_are_no_repeats(frames):
+    label = frames.copy()
+    label[:, :32] = label[0, :32]
+    assert measure(label) == 0
+    assert measure(frames[[0, 0, 1, 1, 2, 2]]) == 0
+    scene = Scene(2, detail=4.0)
+    slow = np.array([scene.view((64, 70), (0.002 * t, 0)) for t in range(6)])
+    rounded = np.rint(20 * slow / slow.std())
+    assert (rounded[1:, :8, :8] == rounded[:-1, :8, :8]).all(axis=(1, 2)).any()
+    assert measure(rounded) == 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from steadystack.checks.fixed_pattern_check import check_fixed_pattern
+from steadystack.checks.fixed_pattern_check import AT_REST, check_fixed_pattern
 from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_moving_parts
 from steadystack.checks.pilot import check_other_conditionings
@@ -32,7 +32,7 @@ from steadystack.object_windows import measure_in_windows
 from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
 from steadystack.solve import leave_out_strange_parts, solve_shifts
-from steadystack.survey import tell_separable
+from steadystack.survey import measure_repeats, tell_separable
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ FAILED_CHECKS = "failed_checks"  # the attribute that names those that could not
 
 
 MOST_ROWS = 20_000  # of more usable pairs a sample is looked at
+REPEATED = 32  # pairs that are asked whether one frame repeats parts of the other
 SEPARATED = 64  # frames by which it is told whether a fixed pattern can be told from the scene
 
 
@@ -164,7 +165,7 @@ def _look_for(name: str, evidence: _Evidence) -> Any:
         return check_moving_parts(source, method, table, solved, setup.series.comparable_sizes)
     if name == FIXED_PATTERN_EFFECT:
         found = check_fixed_pattern(source, method, setup.size, table, solved, evidence.left_out)
-        return _ask_what_is_separable(found, setup, solved)
+        return _ask_what_repeats(_ask_what_is_separable(found, setup, solved), evidence)
     if name == SHARPNESS:
         return check_sharpness(setup, solved)
     return check_mask(evidence.masked, table)
@@ -181,6 +182,29 @@ def _ask_what_is_separable(
     method = replace(crop_to_middle(setup.method), fixed_pattern=None)
     sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))
     return tell_separable(found, sample, shifts[frames])
+
+
+def _ask_what_repeats(
+    found: FixedPatternEffect | None, evidence: _Evidence
+) -> FixedPatternEffect | None:
+    """Add what the closest frames that are shifted repeat of each other bit by bit, if they do.
+
+    What a known codec of a video does is in the stated errors already.
+    """
+    table, setup = evidence.table, evidence.setup
+    apart = np.abs(table.moving - table.reference)
+    if setup.series.codec_std or not len(apart):
+        return found
+    lengths, errors = (np.linalg.norm(each, axis=1) for each in (table.shift, table.shift_std))
+    rows = np.flatnonzero((apart == apart.min()) & (lengths > AT_REST * errors))
+    rows = spread_evenly(rows, REPEATED)
+    pairs = np.stack([table.reference[rows], table.moving[rows]], axis=1)
+    region = crop_to_middle(setup.method).whole_region
+    share = measure_repeats(setup.series.source, region, pairs)
+    if not share:
+        return found
+    found = found or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
+    return replace(found, repeated=share)
 
 
 def check_linear_motion(

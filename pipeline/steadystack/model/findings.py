@@ -32,6 +32,8 @@ class FixedPatternEffect:
         elsewhere
     separable_share : where it was estimated from the series, the share of what shows shifts that
         the scene's own motion tells from it, along the axis where that is least; 1 elsewhere
+    repeated : the share of what shows shifts that frames repeat bit by bit, in blocks, of others
+        from which they are shifted, as recordings do that skip what hardly changes; 0: little
     """
 
     pairs: int
@@ -46,6 +48,7 @@ class FixedPatternEffect:
     lost: float = 0.0
     unexplained: float = 0.0
     separable_share: float = 1.0
+    repeated: float = 0.0
 
 
 Boxes = tuple[tuple[tuple[int, int], ...], ...]  # per axis the first pixel and that behind the last

@@ -100,6 +100,10 @@ class Reason(Word):
         "motion.model",
     )
     MOVING_PARTS = "moving_parts", "something in the frame moves independently", "mask.path"
+    REPEATED_BLOCKS = (
+        "repeated_blocks",
+        "frames repeat parts of others bit by bit, as recordings do that skip what hardly changes",
+    )
     FIXED_PATTERN = (
         "fixed_pattern",
         "what stands still in the camera pulls shifts towards zero",

@@ -56,6 +56,7 @@ from steadystack.quality.pair_findings import (
 from steadystack.quality.static_findings import (
     advise_on_fixed_pattern,
     advise_on_jumps,
+    advise_on_repeats,
     advise_on_what_may_win,
 )
 
@@ -116,6 +117,7 @@ def judge_series(
     found = [
         *find_contradicting_channels(pairs, channels),
         *find_doubtful_pairs(pairs, frames, advice),
+        *advise_on_repeats(fixed_pattern),
         *find_unseen_left_out(field),
         *find_parts_left_out(frames, parts, advice),
         *strange,

@@ -122,3 +122,15 @@ def advise_on_jumps(effect: FixedPatternEffect | None, advice: AdviceSettings) -
             "stands still in the camera and may pull shifts towards zero, or the scene changed: "
             f"{advice.static_removal}",
         )
+
+
+def advise_on_repeats(effect: FixedPatternEffect | None) -> Iterator[Finding]:
+    """Find out whether frames repeat parts of others bit by bit, which shifts them by nothing."""
+    if effect is not None and effect.repeated:
+        yield Finding(
+            Trust.CHECK,
+            Reason.REPEATED_BLOCKS,
+            f"frames repeat the ones before bit by bit in blocks, {effect.repeated:.0%} of their "
+            "detail: a codec or a recorder skipped what hardly changed, which holds shifts back by "
+            "more than is stated: record without loss, or every frame by itself",
+        )

@@ -1,5 +1,5 @@
 from .borders import Border, find_constant_border, find_far_value, find_no_data
-from .change_search import measure_changes, measure_unexplained
+from .change_search import measure_changes, measure_repeats, measure_unexplained
 from .defect_search import find_defects, find_lines
 from .field_search import find_field_of_view
 from .object_tracing import follow_object
@@ -26,6 +26,7 @@ __all__ = [
     "is_explained",
     "is_left_behind",
     "measure_changes",
+    "measure_repeats",
     "measure_slopes",
     "measure_unexplained",
     "tell_separable",
