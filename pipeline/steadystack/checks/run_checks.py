@@ -27,6 +27,7 @@ from steadystack.model import (
     FrameTable,
     LocalMotion,
     PairTable,
+    Slices,
 )
 from steadystack.object_windows import measure_in_windows
 from steadystack.pairs import spread_evenly
@@ -50,6 +51,7 @@ FAILED_CHECKS = "failed_checks"  # the attribute that names those that could not
 
 
 MOST_ROWS = 20_000  # of more usable pairs a sample is looked at
+MOST_STALE = 3.0  # times their way at most: where nearly all repeats, it is not known
 REPEATED = 32  # pairs that are asked whether one frame repeats parts of the other
 SEPARATED = 64  # frames by which it is told whether a fixed pattern can be told from the scene
 
@@ -204,7 +206,24 @@ def _ask_what_repeats(
     if not share:
         return found
     found = found or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
-    return replace(found, repeated=share)
+    return replace(found, repeated=share, stale=_find_how_stale(evidence, region))
+
+
+def _find_how_stale(evidence: _Evidence, region: Slices) -> float:
+    """How far, px rms along an axis, frames stay behind by what they repeat of others.
+
+    Of the separation at which that is most: what is skipped again and again stays behind for long.
+    """
+    shifts, behind, apart = evidence.solved.anchored_shift, 0.0, 1
+    known = np.flatnonzero(has_shift(shifts))
+    while apart < len(known):
+        first = np.asarray(spread_evenly(np.arange(len(known) - apart), REPEATED))
+        pairs = np.stack([known[first], known[first + apart]], axis=1)
+        share = measure_repeats(evidence.setup.series.source, region, pairs)
+        way = float(np.sqrt(np.mean((shifts[pairs[:, 1]] - shifts[pairs[:, 0]]) ** 2)))
+        behind = max(behind, way * min(share / max(1 - share, 1e-9), MOST_STALE))
+        apart *= 2
+    return behind
 
 
 def check_linear_motion(

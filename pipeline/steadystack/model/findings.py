@@ -34,6 +34,7 @@ class FixedPatternEffect:
         the scene's own motion tells from it, along the axis where that is least; 1 elsewhere
     repeated : the share of what shows shifts that frames repeat bit by bit, in blocks, of others
         from which they are shifted, as recordings do that skip what hardly changes; 0: little
+    stale : by how much that may hold frames back, px rms along an axis
     """
 
     pairs: int
@@ -49,6 +50,7 @@ class FixedPatternEffect:
     unexplained: float = 0.0
     separable_share: float = 1.0
     repeated: float = 0.0
+    stale: float = 0.0
 
 
 Boxes = tuple[tuple[tuple[int, int], ...], ...]  # per axis the first pixel and that behind the last

@@ -205,7 +205,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     the mean of the frames does not get sharper; or divided by the share of the scene's detail that
     could be told from a fixed pattern, where that was estimated. That what stands still makes
     shifts, from that of the anchor, shorter by a share of them is one more part of their errors;
-    that the codec of a video puts frames, and the anchor, beside their places is another.
+    that the codec of a video puts frames, and the anchor, beside their places, or that frames show
+    parts of earlier ones, is another.
     """
     found = json.loads(attributes.get(PROBES, "null"))
     probes = ProbeCheck(**found) if found else ProbeCheck(0)
@@ -220,6 +221,7 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     if effect is not None and is_pulled(effect) and effect.moving_share > MAJORITY:
         lacks = min(effect.without_it / max(effect.with_it, 1e-9) - 1, MOST_LACKING)
     codec_std = np.sqrt(2) * float(attributes.get(CODEC_STD, 0.0))
+    codec_std = float(np.hypot(codec_std, effect.stale if effect else 0.0))
     if excess == 1 and not lacks and not codec_std:
         return frames
     moved = frames.shift.copy()

@@ -131,6 +131,6 @@ def advise_on_repeats(effect: FixedPatternEffect | None) -> Iterator[Finding]:
             Trust.CHECK,
             Reason.REPEATED_BLOCKS,
             f"frames repeat the ones before bit by bit in blocks, {effect.repeated:.0%} of their "
-            "detail: a codec or a recorder skipped what hardly changed, which holds shifts back by "
-            "more than is stated: record without loss, or every frame by itself",
+            "detail: a codec or a recorder skipped what hardly changed, which holds shifts back "
+            "(stated errors are widened by that): record without loss, or every frame by itself",
         )
