@@ -93,9 +93,12 @@ def test_a_label_over_two_parts_that_decides_against_the_others_is_named():
     )
 
 
-@pytest.mark.parametrize("seed", slow_but([1], [1, 2]))
+@pytest.mark.parametrize("seed", slow_but([1], range(1, 9)))
 def test_a_scene_in_one_part_may_decide_alone(seed):
-    """The other parts see light that flickers; pairs without that part are poor, and said to be."""
+    """The other parts see light that flickers; pairs without that part are poor, and said to be.
+
+    If anything is said, it is that all hangs on the part which has the scene.
+    """
     rng = np.random.default_rng(seed)
     shifts = np.cumsum(rng.normal(0, 0.7, (24, 2)), axis=0)
     scene = Blobs.of(rng, (120, 120), (2.5,), reach=15)
@@ -109,8 +112,13 @@ def test_a_scene_in_one_part_may_decide_alone(seed):
         frames.append(6 * seen * view / view.std() + 0.5 * light / light.std() + noise)
     found = estimate_shifts(np.stack(frames).astype("f4"))
     off = (found["frame_shift"] - (shifts - shifts[0])).to_numpy()
-    assert np.sqrt((off**2).mean()) < 0.06
-    assert "decide" not in found.attrs["verdict_reasons"]
+    assert np.sqrt((off**2).mean()) < (0.06 if seed < 3 else 0.1)
+    assert found.attrs["verdict"] != "unreliable"
+    said = json.loads(found.attrs["verdict_reasons"])
+    assert {reason["code"] for reason in said} <= {"one_part"}
+    assert all("bottom middle" in reason["words"] for reason in said)
+    if seed == 1:
+        assert not said
 
 
 @pytest.mark.parametrize("leave_out", [False, True])
