@@ -67,7 +67,7 @@ def check_probe_pairs(
     try:
         if len(pairs) < FEWEST_PAIRS:
             rows = _select_farthest(table, known)
-            if len(rows) < FEWEST_PAIRS:
+            if not len(rows):
                 return None
             own = probe.weigh(table.select_pairs(spread_evenly(rows, FEW_PAIRS)))
             return _compare_coarse(ProbeCheck(pairs=0), probe, own, solved)
@@ -230,7 +230,8 @@ def _compare_coarse(
     conditioning = replace(used, low_pass=sigma)
     coarse = probe.measure(pairs, method=replace(probe.method, conditioning=conditioning))
     errors = compute_own_errors(coarse)
-    pull, excess = _compare(whole, coarse, compute_pair_errors(solved, pairs), errors)
+    fewest = min(len(pairs), FEWEST_PAIRS)  # of a series of two frames, one
+    pull, excess = _compare(whole, coarse, compute_pair_errors(solved, pairs), errors, fewest)
     rows = whole.ok & coarse.ok
     if not rows.any():
         return check
@@ -256,13 +257,14 @@ def _compare(
     other: PairTable,
     stated: NDArray[np.float64],
     errors: NDArray[np.float64],
+    fewest: int = FEWEST_PAIRS,
 ) -> tuple[float, float]:
     """By how much pairs change, px, and how often what is stated of them; 0 if not known.
 
     `errors` are those of the others (pairs, axes), px.
     """
     rows = whole.ok & other.ok
-    if rows.sum() < FEWEST_PAIRS:
+    if rows.sum() < fewest:
         return 0.0, 0.0
     change = ((other.shift - whole.shift)[rows] ** 2).sum(axis=1)
     error = (stated**2 + LEAST_ERROR**2 + errors**2)[rows].sum(axis=1)
