@@ -59,8 +59,8 @@ from steadystack.quality.judge import judge_series
 from steadystack.quality.static_findings import LEAST_SEPARABLE, MAJORITY, is_pulled
 
 # Shifts that something holds back are stated to be off by so many times themselves at most: where
-# it wins, nothing is known of them.
-MOST_LACKING = 3.0
+# it wins, nothing is known of them, unless coarse detail says by how much they should be longer.
+MOST_LACKING, MOST_HELD = 3.0, 20.0
 # What each of the checks looks at.
 LOOKED_AT = (
     "what stands still in the camera",
@@ -204,22 +204,25 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     of the separation of pairs that differs most from the shifts, or of pairs in coarse detail if
     the mean of the frames does not get sharper; or divided by the share of the scene's detail that
     could be told from a fixed pattern, where that was estimated. That what stands still makes
-    shifts, from that of the anchor, shorter by a share of them is one more part of their errors;
-    that the codec of a video puts frames, and the anchor, beside their places, or that frames show
-    parts of earlier ones, is another.
+    shifts, from that of the anchor, shorter by a share of them, as pairs without it or in coarse
+    detail say, is one more part of their errors; that the codec of a video puts frames, and the
+    anchor, beside their places, or that frames show parts of earlier ones, is another.
     """
     found = json.loads(attributes.get(PROBES, "null"))
-    probes = ProbeCheck(**found) if found else ProbeCheck(0)
+    probes, lacks = ProbeCheck(**found) if found else ProbeCheck(0), 0.0
     sharpness = json.loads(attributes.get(SHARPNESS, "null"))
     if is_held_back(probes) and not (sharpness and gets_sharper(SharpnessCheck(**sharpness))):
         probes = replace(probes, excess=max(probes.excess, probes.coarse_excess))
+        held = probes.coarse_pull / max(probes.coarse_moves - probes.coarse_pull, 1e-9)
+        lacks = min(held, MOST_HELD)
     pattern = json.loads(attributes.get(FIXED_PATTERN_EFFECT, "null"))
     effect = FixedPatternEffect(**pattern) if pattern else None
-    excess, lacks = max(probes.excess, 1.0), 0.0
+    excess = max(probes.excess, 1.0)
     if effect is not None:
         excess = max(excess, 1 / max(effect.separable_share, LEAST_SEPARABLE))
     if effect is not None and is_pulled(effect) and effect.moving_share > MAJORITY:
-        lacks = min(effect.without_it / max(effect.with_it, 1e-9) - 1, MOST_LACKING)
+        pulled = effect.without_it / max(effect.with_it, 1e-9) - 1
+        lacks = max(lacks, min(pulled, MOST_LACKING))
     codec_std = np.sqrt(2) * float(attributes.get(CODEC_STD, 0.0))
     codec_std = float(np.hypot(codec_std, effect.stale if effect else 0.0))
     if excess == 1 and not lacks and not codec_std:
