@@ -45,10 +45,11 @@ def test_what_is_secret_is_hidden(text, shown):
         "tcp://10.0.0.5:8786", "https://host:8080/a.zarr, someone@host", "tls://127.0.0.1:8786",
         "a public bucket needs AWS_SKIP_SIGNATURE=true", "input.path: is it https://host/a?",
         '["http://host:80/a","me@host"]', "https://host/a.zarr: 404 (not found)",
+        "did you mean http://host/a.npy? supported are s3", "(https://host/a?), https://host/b#.",
     ],
 )  # fmt: skip
 def test_what_is_not_secret_stays(text):
-    assert hide_secrets(text) == text.replace("host/a?", "host/a")
+    assert hide_secrets(text) == text
 
 
 def test_texts_in_values_are_hidden():

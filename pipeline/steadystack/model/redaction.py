@@ -11,13 +11,17 @@ HIDDEN = "***"
 PACKAGE = __name__.partition(".")[0]
 # What ends a URL in running text: a space, a quote, a bracket of a page; and what may follow it.
 _IN_URL = r"[^\s\"<>]"
-_BEHIND = r"(?P<behind>['`).,:;\]}]*(?=[\s\"<>]|$))"
+_AFTER = r"['`).,:;\]}]*(?=[\s\"<>]|$)"
+_BEHIND = rf"(?P<behind>{_AFTER})"
 _PASSWORD = re.compile(r"(?P<user>://[^\s\"<>/@:]*):[^\s\"<>/]*@")
 # On a web server what stands before @ without a password may be a token; elsewhere it is a name.
 _TOKEN = re.compile(r"(?P<scheme>\bhttps?://)[^\s\"<>/@:]+@")
-# The query, and the fragment, of a web address; elsewhere "?" may be the wildcard of a pattern.
+# The query, and the fragment, of a web address; elsewhere "?" may be the wildcard of a pattern. One
+# that ends the address, such as that of a question, begins no query.
 _QUERIES = (
-    re.compile(rf"(?P<url>\bhttps?://[^\s\"<>?#]*?)(?:[?#]|%3[Ff]|%23){_IN_URL}*?{_BEHIND}"),
+    re.compile(
+        rf"(?P<url>\bhttps?://[^\s\"<>?#]*?)(?:[?#]|%3[Ff]|%23)(?!{_AFTER}){_IN_URL}*?{_BEHIND}"
+    ),
     re.compile(rf"(?P<url>://[^\s\"<>?#]*)[?#](?=[\w.%-]+=){_IN_URL}*?{_BEHIND}"),
 )
 # name=value where the name says that it is secret, such as in what a server answers.
