@@ -83,7 +83,9 @@ def test_only_shifts_datasets_are_overwritten(tmp_path, dataset):
     write_stack(tmp_path / "a.zarr", FRAMES[:, 0])
     (tmp_path / "notes.nc").write_text("mine")
     for name in ("a.zarr", "notes.nc"):
-        with pytest.raises(InputError, match=r"not a shifts dataset"):
+        with pytest.raises(
+            InputError, match=r"not a shifts dataset: it will .*; move it, or choose another path"
+        ):
             check_replaceable(str(tmp_path / name))
 
 

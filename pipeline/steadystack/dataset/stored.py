@@ -190,7 +190,10 @@ def check_replaceable(path: str) -> None:
         return
     ours = ("pair_status", "series_weight")  # the second of a drift that several series share
     if where.is_occupied() and not any(where.get_child(name).is_occupied() for name in ours):
-        raise InputError(f"{path} is not a shifts dataset: it will not be overwritten")
+        raise InputError(
+            f"{path} exists and is not a shifts dataset: it will not be overwritten; move it, or "
+            "choose another path"
+        )
 
 
 def check_holds_no_more(
