@@ -113,7 +113,9 @@ def test_an_edited_dataset_is_refused_by_name(tmp_path, suffix, edit):
         with pytest.raises(InputError, match=words) as caught:
             load_shifts(path, any_format=any_format)
         assert path in str(caught.value)
-        assert "damaged or edited; measure again with --overwrite" in str(caught.value)
+        assert "damaged or edited; measure again with `steadystack run --overwrite`" in str(
+            caught.value
+        )
     if edit != "a lost key column":
         check_replaceable(path)  # the way out that the error names
 

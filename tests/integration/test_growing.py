@@ -210,7 +210,9 @@ def test_frames_that_were_exchanged_are_not_gone_on_with(folder):
     write_zarr(folder, series(12))
     array = zarr.open_array(folder / "stack.zarr", mode="r+")
     array[:4] = series(4, seed=9)
-    with pytest.raises(InputError, match=r"these have changed: the shift of frames .*--overwrite"):
+    with pytest.raises(
+        InputError, match=r"these have changed: the shift of frames .*`steadystack run --ov"
+    ):
         stages.run(settings(folder))
     assert read_all(folder) == before
     assert not list(folder.glob(".*draft*.zarr"))

@@ -180,7 +180,7 @@ def test_only_the_solve_may_change(folder):
     other = settings(folder, register={"max_shift": 9})
     for stage in (stages.run, stages.solve):
         with pytest.raises(
-            steadystack.InputError, match=r"register.max_shift 10 -> 9.*--overwrite"
+            steadystack.InputError, match=r"register.max_shift 10 -> 9.*steadystack run --overwrite"
         ):
             stage(other)
     steadystack.run(other, overwrite=True)

@@ -28,8 +28,8 @@ HELD_BYTES = 2**27
 WRITTEN_BY = "expected the path of output.shifts, which `steadystack run` writes"
 FIRST_WITH_DIGESTS = 3  # the format
 WAY_OUT = (
-    "measure again with --overwrite, or restore a copy of it (steadystack.edit_shifts writes your "
-    "own shifts)"
+    "measure again with `steadystack run --overwrite`, or restore a copy of it "
+    "(steadystack.edit_shifts writes your own shifts)"
 )
 
 
@@ -106,8 +106,8 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
     if written != FORMAT and not any_format:
         raise InputError(
             f"{path} was written by another version of steadystack (format {written}, this one "
-            f"writes {FORMAT}): measure again (--overwrite, or another output.shifts); its shifts "
-            "can serve as initial_shifts.path"
+            f"writes {FORMAT}): measure again (`steadystack run --overwrite`, or another "
+            "output.shifts); its shifts can serve as initial_shifts.path"
         )
     return dataset
 

@@ -94,7 +94,7 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
         raise InputError(
             f"the stack has grown from {count} to {source.frame_count} frames, and a series that "
             "is measured in several channels cannot be continued: set another output.shifts, or "
-            "measure it again with --overwrite"
+            "measure it again with `steadystack run --overwrite`"
         )
     _check_saturation(undecided.series, earlier.series, count)
     table = read_pairs(dataset)
@@ -164,8 +164,8 @@ def _check_saturation(series: Series, earlier: Series, count: int) -> None:
     if now != then:
         raise InputError(
             f"mask.saturation auto was {then:g} for the first {count} frames, and is {now:g} now "
-            f"that there are {series.source.frame_count}: --overwrite measures all of them again, "
-            "or set input.frames to the first frames, and another output.shifts"
+            f"that there are {series.source.frame_count}: `steadystack run --overwrite` measures "
+            "all of them again, or set input.frames to the first frames, and another output.shifts"
         )
 
 

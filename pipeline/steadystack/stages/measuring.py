@@ -180,7 +180,7 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
         if get_place(draft).exists():
             raise InputError(
                 f"the stack has grown, but {draft} was started with other settings: continue with "
-                f"those, start over with --overwrite, or delete it to continue with {path}"
+                f"those, delete it to go on with {path}, or use `steadystack run --overwrite`"
             )
         discard_draft(path)  # what is left of one
         copy_camera_images(growth.path, draft)
@@ -218,8 +218,8 @@ def _check_kept(setup: Setup, growth: Growth) -> None:
         raise InputError(
             f"the stack has grown from {growth.frames[-1]} frames, but these have changed: the "
             f"shift of frames {pairs[row].tolist()} was {kept.shift[row].round(4)} px, and is "
-            f"{found.shift[row].round(4)} px: use --overwrite to start over, or another "
-            "output.shifts"
+            f"{found.shift[row].round(4)} px: use `steadystack run --overwrite` to start over, "
+            "or another output.shifts"
         )
 
 

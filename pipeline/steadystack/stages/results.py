@@ -114,8 +114,8 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
     difference = "; ".join(changed) or "the input's metadata, or the contents of a file"
     back = "restore the frames that are gone, " if count > now else ""
     raise InputError(
-        f"{path} was measured with other settings ({difference}): {back}use --overwrite to start "
-        "over, or another output.shifts"
+        f"{path} was measured with other settings ({difference}): {back}use `steadystack run "
+        "--overwrite` to start over, or another output.shifts"
     )
 
 
@@ -299,7 +299,8 @@ def choose_draft(setup: Setup, overwrite: bool) -> Setup:
         return setup
     fingerprint = load_shifts(draft, any_format=True).attrs.get("fingerprint")
     if fingerprint != setup.config.fingerprint(setup.series.digest):
-        log.warning("%s was started with other settings, and stays: --overwrite starts over", draft)
+        way_out = "`steadystack run --overwrite` starts over"
+        log.warning("%s was started with other settings, and stays: %s", draft, way_out)
         return setup
     return replace(setup, draft=draft)
 

@@ -140,7 +140,8 @@ def _read_share(setup: Setup, path: str, sums: FrameSums) -> PairTable:
     if count < now:
         raise InputError(
             f"{path} is a part that was measured when the stack had {count} frames, and cannot be "
-            f"gathered now that it has {now}: --overwrite starts over and removes it"
+            f"gathered now that it has {now}: `steadystack run --overwrite` starts over and "
+            "removes it"
         )
     share = load_own_shifts(_set_output(setup, path))
     sums.check(share.attrs, path)
@@ -168,7 +169,8 @@ def _take_rows(table: PairTable, share: PairTable) -> None:
     rows = order[np.minimum(position, len(order) - 1)]
     if (of_table[rows] != of_share).any():
         raise InputError(
-            "a part holds pairs that the run does not have: use --overwrite to start over"
+            "a part holds pairs that the run does not have: use `steadystack run --overwrite` to "
+            "start over"
         )
     taken = np.flatnonzero((share.status != PairStatus.UNMEASURED.code) & table.to_do[rows])
     table.take_results(rows[taken], share, taken)

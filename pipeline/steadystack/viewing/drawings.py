@@ -135,8 +135,8 @@ def save_drawn(
     lines = yaml.safe_dump(sections, sort_keys=False, default_flow_style=None).splitlines()
     end = f"the settings with these lines -> {target}"
     if get_place(config.output.shifts).exists():
-        end += f"; what was measured without them is in {config.output.shifts}: --overwrite, or"
-        end += " another output.shifts"
+        end += f"; what was measured without them is in {config.output.shifts}: `steadystack "
+        end += "run --overwrite`, or another output.shifts"
     return [*lines, end]
 
 
