@@ -343,7 +343,7 @@ def test_shifts_of_a_coarser_run(tmp_path):
 def test_other_positions_are_another_run(tmp_path):
     shift = series(2)[1]
     stages.run(run_at(tmp_path, {}, lines(["y", "x"], shift))[0])
-    with pytest.raises(InputError, match="the contents of a file"):
+    with pytest.raises(InputError, match=r"the contents of initial_shifts\.path [^;]*\.csv\)"):
         stages.run(run_at(tmp_path, {}, lines(["y", "x"], shift + [1, 2] * (shift > 0)))[0])
     with pytest.raises(InputError, match=r"initial_shifts\.kind"):
         stages.run(run_at(tmp_path, {"kind": "drift"}, lines(["y", "x"], shift))[0])

@@ -1,4 +1,4 @@
-"""Images that settings or arrays give: the external reference, checked; digests of the camera's."""
+"""Images that settings or arrays give: the external reference, checked; digests of all files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from steadystack.config import Config
 from steadystack.conventions import find_spacing
+from steadystack.csv_files import digest_pairs, read_pair_list
 from steadystack.file_formats import TIFF_SUFFIXES
 from steadystack.model import Bools, InputError, OutsideImage, as_image
 from steadystack.outputs import read_tiff_origin
@@ -25,9 +26,11 @@ from steadystack.readers import (
     read_image,
 )
 from steadystack.units import choose_common_unit, find_micrometers, is_size
+from steadystack.validity import Mask
 
 # Pixels of image and stack are of the same size up to this part of it: a pixel in a thousand.
 SAME_SIZE = 1e-3
+CONTENTS = "the contents of"  # a file
 
 
 @dataclass(frozen=True)
@@ -171,12 +174,42 @@ def find_other_size(
     return None
 
 
-def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> list[str]:
+def collect_digests(
+    config: Config,
+    spec: StackSpec,
+    saturation: float | None,
+    masks: Sequence[Mask],
+    drawn: Sequence[Mask],
+    initial_shifts: NDArray[np.float64] | None,
+) -> dict[str, str]:
+    """Collect the digests of all that results depend on beside the settings, by words for it.
+
+    `masks` are those of what is valid, `drawn` that of an object.
+    """
+    digests = {"the input's metadata": spec.digest}
+    if config.mask.saturation == "auto":
+        digests["the level of mask.saturation auto"] = str(saturation)
+    given = [] if config.mask.path is None else [f"{CONTENTS} mask.path {config.mask.path}"]
+    names = *given, "mask.rois in pixels"
+    digests |= {name: mask.digest for name, mask in zip(names, masks, strict=False)}
+    digests |= {f"{CONTENTS} object.mask {config.object_.mask}": mask.digest for mask in drawn}
+    digests |= digest_camera_images(config, (spec.uncut or spec).frame_shape)
+    if config.pairs.path is not None:
+        with naming_key("pairs.path"):
+            pairs = read_pair_list(config.pairs.path)
+            digests[f"{CONTENTS} pairs.path {config.pairs.path}"] = digest_pairs(pairs)
+    if initial_shifts is not None:
+        key = f"{CONTENTS} initial_shifts.path {config.initial_shifts.path or ''}".rstrip()
+        digests[key] = digest_content(initial_shifts)
+    return digests
+
+
+def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> dict[str, str]:
     """Digest the pixels of the flat field and the fixed pattern, if the settings give their paths.
 
     Raises InputError with the key where there is no such image.
     """
-    section, digests = config.preprocess, []
+    section, digests = config.preprocess, dict[str, str]()
     for key, path, keyword in (
         ("flat_field", section.flat_field, "median"),
         ("fixed_pattern", section.fixed_pattern, "estimate"),
@@ -185,5 +218,6 @@ def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> list[s
             near = difflib.get_close_matches(path.lower(), [keyword])
             hint = ", did you mean that?" * bool(near)
             with naming_key(f"preprocess.{key} (an image, or '{keyword}'{hint})"):
-                digests.append(digest_content(read_image(path, frame_shape)))
+                image = read_image(path, frame_shape)
+            digests[f"{CONTENTS} preprocess.{key} {path}"] = digest_content(image)
     return digests

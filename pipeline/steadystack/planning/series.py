@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.config import Config
-from steadystack.csv_files import digest_pairs, read_pair_list
 from steadystack.defects import LevelledFrames
 from steadystack.model import FrameSource, InputError, ObjectPath, OutsideImage, PairTable, Slices
 from steadystack.ncc import CachedMask
@@ -26,7 +25,7 @@ from steadystack.planning.masking import (
     naming_key,
     parse_border,
 )
-from steadystack.planning.outside_image import digest_camera_images, locate_outside_image
+from steadystack.planning.outside_image import collect_digests, locate_outside_image
 from steadystack.planning.paths import check_paths, check_pixels
 from steadystack.readers import (
     ArrayFrames,
@@ -34,7 +33,6 @@ from steadystack.readers import (
     StackFrames,
     StackSpec,
     ValidFrames,
-    digest_content,
     list_earlier,
     locate_stack,
 )
@@ -59,6 +57,7 @@ class Series:
     pixel_size, unit : size of a pixel along each axis of a frame, and its unit; "" if not known
     time : times of the frames and their unit; None: not known
     digest : a hash of what results depend on beside the settings
+    digests : of each part of that, by the words that an error has for it
     initial_shifts : shifts (frames, axes) known before, pixels; None: none
     frame_numbers, stack_frames : of the frames in the whole stack, and how many that has
     corner : shape of the whole frame, and the first pixel of the region that is used of it; None:
@@ -86,6 +85,7 @@ class Series:
     outside: OutsideImage | None = None
     drawn: Mask | None = None
     codec_std: float = 0.0
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def places(self) -> NDArray[np.int64] | None:
@@ -107,6 +107,11 @@ class Series:
     def border(self) -> tuple[int, ...]:
         """Pixels along each side of what is read that are not valid, per axis; (): none."""
         return () if self.places is not None else self.validity.border
+
+    def list_changed(self, before: str) -> list[str]:
+        """List what results depend on and was something else when the digest was `before`."""
+        known = f"-{before}-"
+        return [what for what, digest in self.digests.items() if f"-{digest}-" not in known]
 
     def bound_search(self, asked: Any) -> Any:
         """How far to search for the shift of a pair, pixels: in windows by what they are off."""
@@ -185,6 +190,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         )
     read_mean_weights(config, spec.frame_numbers, whole.frame_count)  # to tell what is wrong
     drawn = locate_object(config, spec)
+    digests = collect_digests(config, spec, saturation, masks, drawn, initial_shifts)
     series = Series(
         source=ValidFrames(source, validity),
         pixel_bytes=np.dtype(spec.dtype).itemsize,
@@ -196,7 +202,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         pixel_size=spec.pixel_size,
         unit=spec.unit,
         time=spec.time,
-        digest=_join_digests(config, spec, saturation, (*masks, *drawn), initial_shifts),
+        digest="-".join(digests.values()),
         initial_shifts=initial_shifts,
         frame_numbers=spec.frame_numbers,
         stack_frames=whole.frame_count,
@@ -204,29 +210,9 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         codec_std=spec.codec_std,
         outside=locate_outside_image(config, spec),
         drawn=next(iter(drawn), None),
+        digests=digests,
     )
     return series, spec
-
-
-def _join_digests(
-    config: Config,
-    spec: StackSpec,
-    saturation: float | None,
-    masks: Sequence[Mask],
-    initial_shifts: NDArray[np.float64] | None,
-) -> str:
-    """Join the digests of all that results depend on beside the settings."""
-    digests = [spec.digest]
-    if config.mask.saturation == "auto":
-        digests.append(str(saturation))
-    digests += [mask.digest for mask in masks]
-    digests += digest_camera_images(config, (spec.uncut or spec).frame_shape)
-    if config.pairs.path is not None:
-        with naming_key("pairs.path"):
-            digests.append(digest_pairs(read_pair_list(config.pairs.path)))
-    if initial_shifts is not None:
-        digests.append(digest_content(initial_shifts))
-    return "-".join(digests)
 
 
 def list_earlier_series(
@@ -244,12 +230,13 @@ def list_earlier_series(
     shifts = series.initial_shifts
     for earlier in list_earlier(spec, count, config.input.frames, stack_frames):
         saturation = find_saturation(config.mask, StackFrames(earlier), earlier)
-        masks = *locate_masks(config, spec, earlier), *locate_object(config, earlier)
+        masks, drawn = locate_masks(config, spec, earlier), locate_object(config, earlier)
         first = None if shifts is None else shifts[:count]
+        digests = collect_digests(config, earlier, saturation, masks, drawn, first)
         yield replace(
             series,
             validity=replace(series.validity, saturation=saturation),
-            digest=_join_digests(config, earlier, saturation, masks, first),
+            digest="-".join(digests.values()),
         )
 
 

@@ -111,6 +111,7 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
         if count < now and not changed:
             frames += f", and the first {count} are not those that were measured"
         changed.append(frames)
+    changed = changed or setup.series.list_changed(dataset.attrs.get("input_digest", ""))
     difference = "; ".join(changed) or "the input's metadata, or the contents of a file"
     back = "restore the frames that are gone, " if count > now else ""
     raise InputError(
