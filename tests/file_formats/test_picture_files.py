@@ -13,7 +13,7 @@ from PIL import Image
 import steadystack
 from steadystack.cli import main
 from steadystack.model import FrameStatus, InputError
-from steadystack.readers import StackFrames, locate_mask, locate_stack
+from steadystack.readers import StackFrames, locate_mask, locate_stack, read_any_image
 from support.drifting_files import TRUTH, make_frames, shifts_of
 from support.members import slow_but
 
@@ -126,10 +126,15 @@ def test_a_picture_that_is_cut_off_is_named(tmp_path, monkeypatch, ending):
     (tmp_path / f"2.{ending}").write_bytes(whole[: len(whole) * 3 // 4])
     frames = StackFrames(locate_stack(str(tmp_path)))
     assert frames.read(1).status is FrameStatus.OK
-    assert frames.read(2).status is FrameStatus.UNREADABLE
+    cut = frames.read(2)
+    assert (cut.status, f"{tmp_path}/2.{ending}" in cut.reason) == (FrameStatus.UNREADABLE, True)
     (tmp_path / f"0.{ending}").write_bytes(whole[: len(whole) * 3 // 4])
     with pytest.raises(InputError, match=rf"0\.{ending}: the picture cannot be read"):
         locate_stack(str(tmp_path))
+    with pytest.raises(InputError, match=rf"0\.{ending}: the mask cannot be read"):
+        locate_mask(str(tmp_path / f"0.{ending}"), 5, pixels.shape)
+    with pytest.raises(InputError, match=rf"0\.{ending}: the image cannot be read"):
+        read_any_image(str(tmp_path / f"0.{ending}"), ("y", "x"))
 
 
 @pytest.mark.parametrize(

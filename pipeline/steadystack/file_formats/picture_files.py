@@ -105,8 +105,13 @@ def _load(path: str) -> Any:
 
 
 def _decode(path: str) -> NDArray[Any]:
-    with _load(path) as image:
-        return np.asarray(image if image.mode in CHANNELS else image.convert("RGB"))
+    try:
+        with _load(path) as image:
+            return np.asarray(image if image.mode in CHANNELS else image.convert("RGB"))
+    except OSError as error:
+        if error.errno is None and type(error) is OSError:  # of Pillow, which does not name it
+            raise OSError(f"{path}: {error}") from error
+        raise
 
 
 def _open_pnm(path: str) -> tuple[PicturePixels, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from steadystack.config import Config
 from steadystack.conventions import find_spacing
 from steadystack.csv_files import digest_pairs, read_pair_list
-from steadystack.file_formats import TIFF_SUFFIXES
+from steadystack.file_formats import TIFF_SUFFIXES, explaining_damage
 from steadystack.model import Bools, InputError, OutsideImage, as_image
 from steadystack.outputs import read_tiff_origin
 from steadystack.planning.masking import naming_key
@@ -217,7 +217,8 @@ def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> dict[s
         if path is not None and path != keyword:
             near = difflib.get_close_matches(path.lower(), [keyword])
             hint = ", did you mean that?" * bool(near)
-            with naming_key(f"preprocess.{key} (an image, or '{keyword}'{hint})"):
+            naming = naming_key(f"preprocess.{key} (an image, or '{keyword}'{hint})")
+            with naming, explaining_damage(path, "the image"):
                 image = read_image(path, frame_shape)
             digests[f"{CONTENTS} preprocess.{key} {path}"] = digest_content(image)
     return digests

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.durable import get_place, retry_read
-from steadystack.file_formats import Pixels
+from steadystack.file_formats import Pixels, explaining_damage
 from steadystack.model import (
     Bools,
     ChangedFrames,
@@ -147,7 +147,9 @@ def locate_mask(
             if array.dtype.kind == "f":
                 _check_sample(spec, frame_count, frame_shape)
             return spec
-        pixels = labels.valid(_read_all(array)).transpose(spec.axes)
+        with explaining_damage(path, "the mask"):
+            values = _read_all(array)
+        pixels = labels.valid(values).transpose(spec.axes)
     return replace(spec, digest=digest_content(np.packbits(pixels)))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.durable import get_place
+from steadystack.file_formats import explaining_damage
 from steadystack.model import InputError
 from steadystack.readers.formats import find_image
 from steadystack.readers.positions import AXIS_NAMES, find_channel
@@ -77,7 +78,8 @@ def read_any_image(
                 f"{path} has the axes {', '.join(spatial)}, but a frame has {', '.join(axes)}"
             )
         region = tuple(where.get(axis, slice(0, sizes[axis])) for axis in names)
-        values = np.asarray(pixels.read(region), np.float64)
+        with explaining_damage(path, "the image"):
+            values = np.asarray(pixels.read(region), np.float64)
     order = [names.index(axis) for axis in axes]
     rest = [index for index in range(len(names)) if index not in order]
     values = values.transpose(*rest, *order).reshape([sizes[axis] for axis in axes])
