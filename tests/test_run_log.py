@@ -13,6 +13,7 @@ import pytest
 
 from steadystack import run_log
 from steadystack.durable import get_place
+from steadystack.model import InputError
 from steadystack.outputs import write_stack
 from steadystack.run_log import collect_versions, log_stage, log_to_output, read_log_lines
 from steadystack.stages import estimate_shifts, run
@@ -51,6 +52,17 @@ def test_a_log_that_cannot_be_written_says_nothing_and_raises_nothing(tmp_path, 
     handler.close()
     assert (tmp_path / "run.log").read_text() == "not lost, \\udcff\n"
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_in_the_place_of_the_log_is_refused(tmp_path, make):
+    """Opening a pipe would wait for somebody who reads it."""
+    make(tmp_path / "run.log")
+    with (
+        pytest.raises(InputError, match=r"run\.log is where the log .* no regular file: move it"),
+        log_to_output(config_of(tmp_path), "run"),
+    ):
+        pass
 
 
 def test_no_second_is_told_twice(tmp_path, monkeypatch):

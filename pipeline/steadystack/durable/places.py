@@ -336,7 +336,10 @@ class Place(Protocol):
         ...
 
     def make_log_handler(self) -> logging.Handler:
-        """Make the handler that appends the lines of a log here; raises OSError if it cannot."""
+        """Make the handler that appends the lines of a log here; raises OSError if it cannot.
+
+        Raises InputError for what is there and no file.
+        """
         ...
 
 
