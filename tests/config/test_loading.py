@@ -112,6 +112,40 @@ ERRORS = {
     "a list for nothing": ({"pairs": {"list": [[0, 1]]}}, "pairs: list is for strategy list"),
     "a pair of three": ({"pairs": {"strategy": "list", "list": [[0, 1, 2]]}}, "pairs.list.0"),
     "no interpolation": ({"solve": {"interpolate": "cubic"}}, "solve.interpolate: 'cubic' is not"),
+    "text to YAML": (
+        {"mask": {"saturation": "6e4"}},
+        "mask.saturation: '6e4' is not allowed; YAML reads 6e4 as text: write 6.0e+4, or 60000; ",
+    ),
+    "text to YAML, a fraction": (
+        {"register": {"min_overlap": "1e-1"}}, "YAML reads 1e-1 as text: write 1.0e-1, or 0.1; a n",
+    ),
+    "text to YAML, with a point": (
+        {"mask": {"valid_range": [0, "1.5e3"]}}, "1: '1.5e3' is not allowed; YAML reads 1.5e3 as "
+        "text: write 1.5e+3, or 1500; a number",
+    ),
+    "text to YAML, a whole number": (
+        {"pairs": {"width": "1e1"}}, "YAML reads 1e1 as text: write 10; a whole number (window: ",
+    ),
+    "text to YAML, in a list": (
+        {"mask": {"border": ["1E1", 2]}}, "mask.border: ['1E1', 2] is not allowed; YAML reads 1E1 "
+        "as text: write 10; width",
+    ),
+    "text to YAML, tiny": (
+        {"mask": {"saturation": ".5e-20"}}, "YAML reads .5e-20 as text: write 0.5e-20; pixels",
+    ),
+    "text to YAML, endless": (
+        {"mask": {"saturation": "1e999"}}, "mask.saturation: '1e999' is not allowed; pixels at",
+    ),
+    "no boolean": (
+        {"input": {"path": False}},
+        "input.path: False is not allowed; YAML reads no, off and false as False: quote it if "
+        "it is text; OME-Zarr",
+    ),
+    "no boolean, alone": (
+        {"output": {"report": True}},
+        "output.report: True is not allowed; YAML reads yes, on and true as True: quote it if",
+    ),
+    "a boolean for a choice": ({"motion": {"model": False}}, "False is not allowed; translation; "),
     "no flag": ({"register": {"subpixel": "yes"}}, "register.subpixel: 'yes' is not allowed"),
 }  # fmt: skip
 

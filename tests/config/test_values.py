@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from steadystack.config import load_config, make_config
-from steadystack.config.values import MAX_DEPTH, convert_plain, parse_yaml, quote
+from steadystack.config.values import MAX_DEPTH, convert_plain, explain_reading, parse_yaml, quote
 from steadystack.model import InputError
 
 START = "input:\n  path: a.zarr\n"
@@ -155,3 +155,13 @@ def test_a_value_is_quoted_on_one_line():
     assert quote("a\nb") == "'a\\nb'"
     assert quote(10**5000) == "this int"
     assert len(quote("a" * 500)) == 203
+
+
+@pytest.mark.parametrize("text", ["6e4", "1e-3", "1.5e3", "-.5e2", "+3.E7", "12e+2"])
+def test_what_errors_tell_to_write_is_read_as_that_number(text):
+    """YAML 1.1 reads none of them as a number."""
+    assert parse_yaml(text) == text
+    told = explain_reading([{"type": "float_type", "input": text}])
+    ways = told.partition(": write ")[2].removesuffix("; ").split(", or ")
+    assert ways[0]
+    assert {parse_yaml(way) for way in ways} == {float(text)}

@@ -14,7 +14,13 @@ from pydantic.fields import FieldInfo
 
 from steadystack.config.sections import Certificates
 from steadystack.config.settings import Config
-from steadystack.config.values import convert_plain, parse_yaml, quote
+from steadystack.config.values import (
+    convert_plain,
+    explain_reading,
+    parse_yaml,
+    quote,
+    simplify_words,
+)
 from steadystack.durable import make_absolute
 from steadystack.model import InputError
 
@@ -36,17 +42,6 @@ RENAMED = {
 MAX_BYTES = 16 * 2**20  # of a file of settings
 MAX_LINES = 20  # of problems that are told at once
 MAX_NAME = 60  # characters of a name that others are compared with
-# Patterns of pydantic's words, and plain words in their place.
-PLAIN_WORDS = (
-    (", unable to parse .*", ""),
-    (r"\w+ should have (.*) after validation, not \d+", r"\1"),
-    (r"String should match pattern '\^\[(\w+)\]\+\$'", r"letters of \1"),
-    ("valid integer", "whole number"),
-    ("valid ", ""),
-    ("string", "text"),
-    ("tuple", "list"),
-)
-
 OUTPUTS = "shifts", "corrected", "mean", "movie", "report", "summary", "performance_report"
 
 
@@ -182,6 +177,10 @@ def _explain_all(problems: Sequence[Mapping[str, Any]]) -> list[str]:
         if len(key_problems) == 1:
             lines.append(_explain(key_problems[0]))
             continue
+        refusal = f"{_format_location(key)}: {quote(key_problems[0]['input'])} is not allowed; "
+        if reading := explain_reading(key_problems):
+            lines.append(f"{refusal}{reading}{_describe(key)}")
+            continue
         depth = max(len(problem["loc"]) for problem in key_problems)
         has_limit = any(
             "type" not in str(problem["type"]) and problem["type"] != "literal_error"
@@ -200,8 +199,7 @@ def _explain_all(problems: Sequence[Mapping[str, Any]]) -> list[str]:
                 rest = len(inner_problems) - MAX_LINES
                 lines.append(f"{_format_location(key)}: and {rest} more invalid values")
         else:
-            value, description = key_problems[0]["input"], _describe(key)
-            lines.append(f"{_format_location(key)}: {quote(value)} is not allowed; {description}")
+            lines.append(f"{refusal}{_describe(key)}")
     return lines
 
 
@@ -249,10 +247,11 @@ def _explain(problem: Mapping[str, Any]) -> str:
         case "value_error":
             return f"{key}: {str(problem['msg']).removeprefix('Value error, ')}"
         case _:
-            detail = str(problem["msg"]).removeprefix("Input should be ")
-            for words, replacement in PLAIN_WORDS:
-                detail = re.sub(words, replacement, detail)
-            return f"{key}: {quote(value)} is not allowed; {detail} ({_describe(location)})"
+            detail = simplify_words(str(problem["msg"]))
+            reading = explain_reading([problem])
+            return (
+                f"{key}: {quote(value)} is not allowed; {reading}{detail} ({_describe(location)})"
+            )
 
 
 def _find_close(name: str, names: Sequence[str]) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -15,6 +16,21 @@ from steadystack.model import InputError
 MAX_DEPTH, MAX_VALUES = 30, 1_000_000
 MAX_INTEGER = 2**63 - 1
 SHOWN_CHARACTERS = 200  # of a value, in an error
+# Numbers to most languages, but text to YAML 1.1, which wants a point and a sign in them.
+EXPONENTIAL = re.compile(
+    r"(?P<digits>[-+]?(?:\d+(?:\.\d*)?|\.\d+))[eE](?P<sign>[-+]?)(?P<power>\d+)"
+)
+MAX_WRITTEN_OUT, MAX_DIGITS = 1e12, 40
+# Patterns of pydantic's words, and plain words in their place.
+PLAIN_WORDS = (
+    (", unable to parse .*", ""),
+    (r"\w+ should have (.*) after validation, not \d+", r"\1"),
+    (r"String should match pattern '\^\[(\w+)\]\+\$'", r"letters of \1"),
+    ("valid integer", "whole number"),
+    ("valid ", ""),
+    ("string", "text"),
+    ("tuple", "list"),
+)
 
 
 def parse_yaml(text: str) -> Any:
@@ -34,6 +50,51 @@ def quote(value: Any) -> str:
     except (ValueError, RecursionError):  # too many digits, or nested too deeply
         text = f"this {type(value).__name__}"
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
+def simplify_words(message: str) -> str:
+    """Put one of pydantic's messages in plain words, without its beginning."""
+    message = message.removeprefix("Input should be ")
+    for words, replacement in PLAIN_WORDS:
+        message = re.sub(words, replacement, message)
+    return message
+
+
+def explain_reading(problems: Sequence[Mapping[str, Any]]) -> str:
+    """Explain a value that YAML reads as another type than it seems to be; "" for all others.
+
+    `problems` are those that pydantic has with the value of one key.
+    """
+    wanted = {str(problem["type"]) for problem in problems}
+    values = [problem.get("input") for problem in problems]
+    numbers = wanted & {"float_type", "int_type"}
+    for value in values:
+        if isinstance(value, bool) and "string_type" in wanted:
+            words = "yes, on and true" if value else "no, off and false"
+            return f"YAML reads {words} as {value}: quote it if it is text; "
+        is_short = isinstance(value, str) and len(value) <= MAX_DIGITS
+        match = EXPONENTIAL.fullmatch(str(value)) if numbers and is_short else None
+        if match is not None and (ways := _write_exponential(match, "float_type" in numbers)):
+            return f"YAML reads {value} as text: write {ways}; "
+    return ""
+
+
+def _write_exponential(match: re.Match[str], may_be_float: bool) -> str:
+    """Write a number, such as 6e4, so that YAML reads one, in the ways that there are."""
+    number, digits = float(match[0]), match["digits"]
+    digits = re.sub(r"^([-+]?)\.", r"\g<1>0.", digits)
+    ways: list[str] = []
+    if not math.isfinite(number):
+        return ""
+    if may_be_float:
+        ways.append(
+            f"{digits}{'' if '.' in digits else '.0'}e{match['sign'] or '+'}{match['power']}"
+        )
+    if number.is_integer() and abs(number) <= MAX_WRITTEN_OUT:
+        ways.append(str(int(number)))
+    elif "e" not in repr(number) and may_be_float:
+        ways.append(repr(number))
+    return ", or ".join(ways)
 
 
 def convert_plain(value: Any, location: str = "settings", depth: int = 0) -> Any:
