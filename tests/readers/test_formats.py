@@ -394,3 +394,14 @@ def test_a_coordinate_that_is_damaged_is_not_known(tmp_path):
     spec = locate_stack(str(tmp_path / "a.zarr"))
     np.testing.assert_array_equal(spec.pixel_size, (np.nan, np.nan))
     np.testing.assert_array_equal(StackFrames(spec).read(2).image, FRAMES[2, 0])
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.zarr"])
+def test_a_level_of_what_has_none_is_refused(tmp_path, name):
+    """It was left out without a word, and so was a wrong one."""
+    path = str(tmp_path / name)
+    frames = FRAMES[:, 0]
+    np.save(path, frames) if name == "a.npy" else zarr.save_array(path, frames)
+    assert locate_stack(path, axes="tyx", level=0).shape == frames.shape
+    with pytest.raises(InputError, match=r"input\.level 1: .* has no levels \(.*\): leave it out"):
+        locate_stack(path, axes="tyx", level=1)

@@ -32,6 +32,8 @@ from steadystack.readers.many_files import locate_hdf_files, locate_pictures, lo
 from steadystack.readers.positions import AXIS_NAMES, choose_image
 from steadystack.readers.references import (
     ArrayChoice,
+    InFiles,
+    InTiff,
     InZarr,
     LocatedArray,
     locate_in_file,
@@ -60,7 +62,14 @@ def find_array(path: str, choice: ArrayChoice) -> LocatedArray:
     if not path:  # an unset variable of a shell: the working folder is not meant
         raise InputError("the path of the stack is empty: give that of a file, folder or store")
     with explaining_unreadable(path):
-        return _find_by_format(path, choice) or _locate_in_zarr(path, choice)
+        located = _find_by_format(path, choice) or _locate_in_zarr(path, choice)
+    reference = located.reference
+    in_file = reference.file_reference if isinstance(reference, InFiles) else reference
+    if choice.level and not located.levels and not isinstance(in_file, InTiff):
+        raise InputError(
+            f"input.level {choice.level}: {path} has no levels ({located.kind}): leave it out"
+        )
+    return located
 
 
 def _find_by_format(path: str, choice: ArrayChoice) -> LocatedArray | None:
