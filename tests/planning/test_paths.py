@@ -84,6 +84,8 @@ def test_the_settings_themselves_and_the_table_of_inputs_count(folder):
         check_paths(config, with_summary=True)
     with pytest.raises(InputError, match=r"the settings"):
         check_paths(read(folder, "summary: run.csv", "run.csv"), with_summary=True)
+    with pytest.raises(InputError, match=r"output\.shifts .* and output\.summary .* overlap"):
+        check_paths(read(folder, "summary: out/shifts.zarr"))  # whether or not it is written
 
 
 def test_an_output_that_the_pattern_of_inputs_finds_is_refused(folder):

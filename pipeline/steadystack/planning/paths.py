@@ -24,16 +24,16 @@ def check_paths(config: Config, *, with_summary: bool = False) -> None:
 
     Parameters
     ----------
-    with_summary : whether the table of several inputs is written, too
+    with_summary : whether the table of several inputs is written, too, which no input may then be
 
     Raises
     ------
     InputError
         That names both keys and paths.
     """
-    outputs = _list_outputs(config, with_summary)
-    for key, target in outputs.items():
+    for key, target in _list_outputs(config, with_summary).items():
         check_target(key, target, _list_inputs(config))
+    outputs = _list_outputs(config, with_summary=True)  # among each other, also where none is made
     for (key, target), (other_key, other) in combinations(outputs.items(), 2):
         if paths_overlap(target, other):
             raise InputError(
