@@ -16,14 +16,17 @@ import pytest
 import zarr
 
 import steadystack
+from steadystack.config import CorrectSection
+from steadystack.correction import plan_corrected, write_tiff
 from steadystack.correction import regions as regions_module
 from steadystack.correction import writing as stack_module
 from steadystack.durable import files as files_module
 from steadystack.model import FrameStatus, OutputError
 from steadystack.outputs import TaskRecord, read_digest, write_image, write_stack
 from steadystack.readers import locate_stack
+from steadystack.validity import Validity
 from support import ROOT
-from support.corrected import TRUTH, frames_of, made, shifts_of
+from support.corrected import MEMORY, TRUTH, frames_of, made, shifts_of
 from support.members import slow_but
 from support.scenes import Scene
 
@@ -335,3 +338,22 @@ def test_shifts_too_large_for_a_common_part_and_too_little_memory(frames, tmp_pa
         made(tmp_path / "a.zarr", tmp_path / "stack.zarr", shifts_of(TRUTH[:4]))
     with pytest.raises(steadystack.InputError, match="nothing to correct"):
         made(tmp_path / "a.zarr", tmp_path / "stack.zarr", shifts_of(np.nan * TRUTH))
+
+
+def test_what_others_put_there_while_a_tiff_is_written_stays(frames, tmp_path, monkeypatch):
+    source, target = tmp_path / "stack.zarr", tmp_path / "steady.ome.tif"
+    write_stack(source, frames)
+    write = stack_module.write_ome_tiff
+
+    def write_and_put(*arguments):
+        write(*arguments)
+        target.write_bytes(b"theirs")
+
+    monkeypatch.setattr(stack_module, "write_ome_tiff", write_and_put)
+    spec = locate_stack(str(source), channel=0)
+    stack = plan_corrected(
+        str(target), spec, shifts_of(), CorrectSection(), Validity(), None, MEMORY
+    )
+    with pytest.raises(steadystack.InputError, match=r"steady\.ome\.tif exists and was not made"):
+        write_tiff(stack)
+    assert target.read_bytes() == b"theirs"

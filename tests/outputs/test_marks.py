@@ -141,3 +141,18 @@ def test_an_array_keeps_where_it_comes_from_beside_it(tmp_path):
     assert read_origin(str(path)) == origin
     path.write_bytes(b"4")
     assert read_origin(str(path)) is None
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.html"])
+def test_what_others_put_there_while_a_file_is_written_stays(tmp_path, name):
+    path = tmp_path / name
+
+    def write():
+        with replacing_own_file(str(path), "output.summary") as new:
+            new.write_bytes(b"ours")
+            path.write_bytes(b"theirs")
+
+    with pytest.raises(InputError, match=rf"output\.summary .*{name} exists and was not made by"):
+        write()
+    assert path.read_bytes() == b"theirs"
+    assert [other.name for other in tmp_path.glob(".*digest")] == []

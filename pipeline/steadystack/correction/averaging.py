@@ -346,3 +346,4 @@ def _write_file(
         planes = iter(first.reshape(-1, *first.shape[-2:]))
         with get_place(path).replacing() as new:
             write_ome_tiff(str(new), planes, work.target, mean.attributes, digest, images)
+            check_own_tiff(path, MEAN)

@@ -305,3 +305,4 @@ def write_tiff(
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+        check_own_tiff(path)  # writing takes long, and somebody may have put theirs there

@@ -152,11 +152,12 @@ def replacing_own_file(path: str, key: str = "", origin: Origin | None = None) -
     """A path to write a file at, which takes its place when all went well.
 
     `origin` is where the file comes from, for files without room for it, which `read_kept_origin`
-    finds again. Raises InputError if what is there was not made here.
+    finds again. Raises InputError if what is there was not made here, or was put there meanwhile.
     """
     check_own_file(path, key)
     with get_place(path).replacing() as new:
         yield new
+        check_own_file(path, key)  # writing takes long, and somebody may have put theirs there
         if PurePath(path).suffix not in MARKS:
             _keep_digests(path, new, origin)
 

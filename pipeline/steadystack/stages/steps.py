@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -264,9 +264,12 @@ def _put_report(where: Place, made: Path, run: str) -> Iterator[None]:
     except BaseException as error:
         if made.exists() and not where.is_cut_off_by(error):
             mark_page(made, run)
-            where.put(made)
+            with suppress(InputError):
+                check_own_file(where.path)
+                where.put(made)
         raise
     if made.exists():  # not without workers
+        check_own_file(where.path, "output.performance_report")  # a run may take days
         mark_page(made, run)
         where.put(made)
 
