@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import matplotlib.figure
 import pytest
 
@@ -156,3 +158,16 @@ def test_what_others_put_there_while_a_file_is_written_stays(tmp_path, name):
         write()
     assert path.read_bytes() == b"theirs"
     assert [other.name for other in tmp_path.glob(".*digest")] == []
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.write_text("my digest")])
+def test_what_others_put_where_digests_are_kept_stays(tmp_path, make):
+    kept = tmp_path / ".a.csv.steadystack-digest"
+    make(kept)
+    with pytest.raises(InputError, match=r"\.a\.csv\.steadystack-digest is not what steadystack"):
+        check_own_file(str(tmp_path / "a.csv"))
+    check_own_file(str(tmp_path / "a.html"))  # has none
+    kept.rmdir() if kept.is_dir() else kept.unlink()
+    for origin in (None, Origin("0a", "1b", "2c")):
+        with replacing_own_file(str(tmp_path / "a.csv"), origin=origin) as new:
+            new.write_text(f"1 {origin}")

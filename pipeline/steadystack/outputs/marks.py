@@ -28,6 +28,7 @@ MARKS = {
 PREVIEW_MARK = b'<meta name="steadystack" content="preview">'
 SEARCHED_BYTES = 2**16  # at either end of a file
 DIGESTS = ".steadystack-digest"
+DIGEST = re.compile(r"[0-9a-f]{64}(=.*)?")  # an entry of it, which may tell the origin
 OF_RUN = "steadystack-run"  # what stands before the name of a run, in pages and pictures
 
 
@@ -111,6 +112,8 @@ def check_own_file(path: str, key: str = "") -> None:
             f"{key} {path}".lstrip() + " exists and was not made by steadystack: it will not be "
             "overwritten; move it, or choose another path"
         )
+    if PurePath(path).suffix not in MARKS:
+        _check_own_digests(path)
 
 
 def check_of_run(path: str, run: str, key: str) -> None:
@@ -205,11 +208,23 @@ def _read_content_digest(path: str) -> str:
     return digest.hexdigest()
 
 
+def _check_own_digests(path: str) -> None:
+    """Raise InputError if something else is where the digests of a file at a path are kept."""
+    kept = get_place(_get_digests_path(path))
+    if not kept.is_occupied():
+        return
+    if not kept.is_file() or not all(map(DIGEST.fullmatch, _read_digests(path))):
+        raise InputError(
+            f"{kept.path} is not what steadystack keeps there on {path}: it will not be "
+            "overwritten; move it, or choose another path"
+        )
+
+
 def _read_digests(path: str) -> list[str]:
     try:
         with get_place(_get_digests_path(path)).open() as file:
             return file.read().decode("ascii", "replace").split()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return []
 
 
