@@ -123,6 +123,27 @@ def test_a_process_that_died_before_it_marked_its_folder_is_no_stranger(tmp_path
     assert list(tmp_path.iterdir()) == [tmp_path / "s.zarr"]
 
 
+def test_a_folder_made_in_steps_is_begun_again_where_it_was_cut_off_at_its_first_record(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "s.zarr"
+    build = get_place(path).open_build()
+
+    def lay_out():
+        with build.beginning():
+            (tmp_path / f".{path.name}.steadystack" / "new").mkdir(exist_ok=True)
+
+    steps = Steps()
+    with monkeypatch.context() as killing:
+        killing.setattr(os, "replace", steps.counted(os.replace))
+        steps.begin(1)
+        with pytest.raises(Killed):
+            lay_out()
+    assert not build.is_begun()
+    lay_out()
+    assert build.is_begun()
+
+
 def test_what_exists_is_literal_and_only_what_follows_is_a_pattern(tmp_path):
     for name in (
         "exp[1]/f0.tif",

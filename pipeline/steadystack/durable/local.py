@@ -285,10 +285,10 @@ class LocalBuild:
         if files.check_workshop(self._target):
             self._record.unlink(missing_ok=True)  # first: deleting the rest takes many steps
         files.close_workshop(self._target)
-        workshop = files.open_workshop(self._target)
+        files.open_workshop(self._target)
         records: list[bytes] = []
         yield records
-        whole = workshop / f"{RECORD_NAME}.new"
+        whole = self._new / f"{RECORD_NAME}.new"  # which goes with the rest if this ends here
         whole.write_bytes(b"".join(records))
         os.replace(whole, self._record)
 
