@@ -769,7 +769,9 @@ def test_corrected_stacks_of_all_layouts_are_gone_on_with(tmp_path, monkeypatch,
     other = config.model_copy(
         update={"correct": config.correct.model_copy(update={"interpolation": "linear"})}
     )
-    with pytest.raises(InputError, match="was made with other shifts or settings"):
+    with pytest.raises(
+        InputError, match="was made with other shifts or settings, or of other frames"
+    ):
         stages.correct(other)
     _, arrays = open_corrected(tmp_path)
     assert np.isnan(arrays["frame_shift"][2]).all()

@@ -77,6 +77,15 @@ def test_a_recording_that_skips_what_hardly_changes_is_not_called_good():
     assert 0.5 < np.sqrt(np.mean(error**2) / np.mean(stated**2)) < 2
     assert skipped.attrs["verdict"] == "check"
     assert "repeated_blocks" in skipped.attrs["verdict_reasons"]
+    # however few pairs there are, and wherever blocks begin
+    for part, keys in (
+        (recorded[[0, 3]], {}),
+        (recorded[:12], {"pairs": {"strategy": "reference"}}),
+        (recorded[:, 3:, 5:], {}),
+    ):
+        assert (
+            "repeated_blocks" in steadystack.estimate_shifts(part, **keys).attrs["verdict_reasons"]
+        )
     # what a known codec does is in the stated errors
     video = xr.DataArray(recorded, dims=("t", "y", "x"), attrs={"codec_std": 0.1})
     assert "repeated_blocks" not in steadystack.estimate_shifts(video).attrs["verdict_reasons"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from steadystack.checks.fixed_pattern_check import AT_REST, check_fixed_pattern
+from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_moving_parts
 from steadystack.checks.pilot import check_other_conditionings
@@ -27,7 +27,6 @@ from steadystack.model import (
     FrameTable,
     LocalMotion,
     PairTable,
-    Slices,
 )
 from steadystack.object_windows import measure_in_windows
 from steadystack.pairs import spread_evenly
@@ -53,6 +52,7 @@ FAILED_CHECKS = "failed_checks"  # the attribute that names those that could not
 MOST_ROWS = 20_000  # of more usable pairs a sample is looked at
 MOST_STALE = 3.0  # times their way at most: where nearly all repeats, it is not known
 REPEATED = 32  # pairs that are asked whether one frame repeats parts of the other
+LEAST_STALE = 0.5  # of the error by noise: what holds back by less is no matter
 SEPARATED = 64  # frames by which it is told whether a fixed pattern can be told from the scene
 
 
@@ -189,41 +189,29 @@ def _ask_what_is_separable(
 def _ask_what_repeats(
     found: FixedPatternEffect | None, evidence: _Evidence
 ) -> FixedPatternEffect | None:
-    """Add what the closest frames that are shifted repeat of each other bit by bit, if they do.
+    """Add what neighbouring frames repeat of each other bit by bit, and how far that holds back.
 
-    What a known codec of a video does is in the stated errors already.
+    The latter, px rms along an axis, is that of the separation at which it is most: what is skipped
+    again and again stays behind for long. What a known codec of a video does is in the stated
+    errors already.
     """
-    table, setup = evidence.table, evidence.setup
-    apart = np.abs(table.moving - table.reference)
-    if setup.series.codec_std or not len(apart):
-        return found
-    lengths, errors = (np.linalg.norm(each, axis=1) for each in (table.shift, table.shift_std))
-    rows = np.flatnonzero((apart == apart.min()) & (lengths > AT_REST * errors))
-    rows = spread_evenly(rows, REPEATED)
-    pairs = np.stack([table.reference[rows], table.moving[rows]], axis=1)
-    region = crop_to_middle(setup.method).whole_region
-    share = measure_repeats(setup.series.source, region, pairs)
-    if not share:
-        return found
-    found = found or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
-    return replace(found, repeated=share, stale=_find_how_stale(evidence, region))
-
-
-def _find_how_stale(evidence: _Evidence, region: Slices) -> float:
-    """How far, px rms along an axis, frames stay behind by what they repeat of others.
-
-    Of the separation at which that is most: what is skipped again and again stays behind for long.
-    """
-    shifts, behind, apart = evidence.solved.anchored_shift, 0.0, 1
+    setup, shifts = evidence.setup, evidence.solved.anchored_shift
     known = np.flatnonzero(has_shift(shifts))
-    while apart < len(known):
+    if setup.series.codec_std or len(known) < 2:
+        return found
+    region, share, stale, apart = crop_to_middle(setup.method).whole_region, 0.0, 0.0, 1
+    while apart < len(known) and (share or apart == 1):
         first = np.asarray(spread_evenly(np.arange(len(known) - apart), REPEATED))
         pairs = np.stack([known[first], known[first + apart]], axis=1)
-        share = measure_repeats(evidence.setup.series.source, region, pairs)
+        repeated = measure_repeats(setup.series.source, region, pairs)
         way = float(np.sqrt(np.mean((shifts[pairs[:, 1]] - shifts[pairs[:, 0]]) ** 2)))
-        behind = max(behind, way * min(share / max(1 - share, 1e-9), MOST_STALE))
-        apart *= 2
-    return behind
+        stale = max(stale, way * min(repeated / max(1 - repeated, 1e-9), MOST_STALE))
+        share, apart = share or repeated, 2 * apart
+    stated = float(np.sqrt(np.nanmean(np.square(evidence.solved.stated_std[known]))))
+    if not share or stale < LEAST_STALE * stated:
+        return found
+    found = found or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
+    return replace(found, repeated=share, stale=stale)
 
 
 def check_linear_motion(

@@ -75,8 +75,8 @@ def find_state(
             else "the old one is removed at once"
         )
         raise InputError(
-            f"{path} was made with other shifts or settings: write it again with `steadystack "
-            f"correct --overwrite` ({replacement}), or set another {key}"
+            f"{path} was made with other shifts or settings, or of other frames: write it again "
+            f"with `steadystack correct --overwrite` ({replacement}), or set another {key}"
         )
     if begun is None or may_replace:
         return "new"

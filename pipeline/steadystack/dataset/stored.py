@@ -26,6 +26,8 @@ CHUNK_ROWS = 65536
 # A larger dataset is written as it is encoded, not after all of it is.
 HELD_BYTES = 2**27
 WRITTEN_BY = "expected the path of output.shifts, which `steadystack run` writes"
+# What others put into a file may not be what xarray decodes.
+AS_STORED: dict[str, Any] = {"decode_times": False, "mask_and_scale": False}
 FIRST_WITH_DIGESTS = 3  # the format
 WAY_OUT = (
     "measure again with `steadystack run --overwrite`, or restore a copy of it "
@@ -227,7 +229,7 @@ def _list_netcdf(path: str) -> tuple[dict[str, Any], list[str]]:
     """The attributes of a NetCDF file, its variables and groups; nothing if it cannot be read."""
     try:
         with get_place(path).fetching() as local:
-            groups = xr.open_groups(local, engine="h5netcdf")
+            groups = xr.open_groups(local, engine="h5netcdf", **AS_STORED)
         for group in groups.values():
             group.close()
     except UnreachableError:
@@ -244,7 +246,7 @@ def _is_netcdf_of_shifts(path: str) -> bool:
     try:
         with (
             get_place(path).fetching() as local,
-            closing(xr.open_dataset(local, engine="h5netcdf")) as lazy,
+            closing(xr.open_dataset(local, engine="h5netcdf", **AS_STORED)) as lazy,
         ):
             return "pair_status" in lazy or has_digests(lazy)
     except UnreachableError:

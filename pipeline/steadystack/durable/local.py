@@ -247,7 +247,7 @@ class LocalPlace:
 
     def make_log_handler(self) -> logging.Handler:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self.exists() and not self.is_file():  # opening a pipe would wait for its reader
+        if self._path.is_fifo() or self._path.is_dir():  # opening a pipe waits for its reader
             raise InputError(
                 f"{self.path} is where the log is written, and is no regular file: move it, or set "
                 "an output.shifts in another folder"

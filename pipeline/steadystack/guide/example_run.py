@@ -75,7 +75,7 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
     write_stack(directory / STACK, series.frames, pixel_size=(0.65, 0.65), frame_interval=30.0)
     write_image(directory / MASK, series.mask)
     settings = directory / SETTINGS
-    settings.write_text(DEMO_TEXT, encoding="utf-8")
+    settings.write_text(DEMO_TEXT, encoding="utf-8", newline="\n")
     shifts = run(load_config(settings), overwrite=True, progress=progress)
 
     still, corrupted, mask = make_corrupted_pair(scene)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy import fft
 
-from steadystack.model import Bools, Floats, Slices
+from steadystack.model import Bools, Floats, Slices, find_box
 from steadystack.ncc.tiles import Layout
 
 Complexes: TypeAlias = NDArray[np.complexfloating[Any, Any]]
@@ -170,12 +170,7 @@ class MaskedImage:
 
 def _find_bounds(pixels: Bools) -> Slices:
     """The smallest box that holds all pixels that are True; empty where there are none."""
-    sides = []
-    for axis in range(pixels.ndim):
-        others = tuple(other for other in range(pixels.ndim) if other != axis)
-        filled = np.flatnonzero(pixels.any(axis=others))
-        sides.append(slice(int(filled[0]), int(filled[-1]) + 1) if len(filled) else slice(0, 0))
-    return tuple(sides)
+    return find_box(pixels) if pixels.any() else (slice(0, 0),) * pixels.ndim
 
 
 def _count_pixels(box: Slices) -> int:

@@ -225,6 +225,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
         lacks = max(lacks, min(pulled, MOST_LACKING))
     codec_std = np.sqrt(2) * float(attributes.get(CODEC_STD, 0.0))
     codec_std = float(np.hypot(codec_std, effect.stale if effect else 0.0))
+    if lacks == MOST_HELD:  # next to nothing is left of the shifts: by what they are too short
+        codec_std = float(np.hypot(codec_std, probes.coarse_pull))
     if excess == 1 and not lacks and not codec_std:
         return frames
     moved = frames.shift.copy()

@@ -110,6 +110,7 @@ def _tabulate(config: Config, outcomes: list[Outcome]) -> InputError | OutputErr
     try:
         write_table(config.output.summary, names, rows)
     except (InputError, OutputError) as error:
+        log.warning("output.summary: %s", error)
         return error
     return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -324,8 +323,10 @@ def save_over_journal(dataset: xr.Dataset, path: str) -> None:
 
 def save_on_stop(dataset: xr.Dataset, path: str) -> None:
     """Save a dataset whose journal, which stays, holds as much; not over what others put there."""
-    with suppress(InputError):
+    try:
         save_shifts(dataset, path)
+    except InputError as error:
+        log.warning("what is new stays in the journal: %s", error)
 
 
 def publish_draft(setup: Setup, dataset: xr.Dataset) -> xr.Dataset:

@@ -6,7 +6,8 @@ without it may say nothing at all. But a scene that moves behind it changes most
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,11 @@ REACH, LEAST_NEAR = 0.5, 0.75
 MOST_FRAMES, FEWEST_FRAMES = 24, 6
 # The middle one of parts is off by so much of the error of one; it counts less so many errors.
 MEDIAN_ERROR, ERRORS = 1.253, 2.0
-# Codecs and recorders skip blocks of this many px along an axis, or a multiple. Values repeat by
-# being rounded, too, where they change by about one step: by more of them, rms, they do not.
-BLOCK, STEPS = 8, 2.0
+# Codecs and recorders skip blocks of this many px along an axis, or a multiple. Where at most so
+# many of the other pixels stay as they are, as by being rounded, chance makes no such block.
+BLOCK, MOST_UNCHANGED = 8, 0.5
+# Of fewer pairs it is not told what stands still.
+FEWEST_PAIRS = 4
 
 
 def measure_changes(sample: Sample, shifts: NDArray[np.float64]) -> float:
@@ -84,61 +87,93 @@ def measure_unexplained(
 
 
 def measure_repeats(source: FrameSource, region: Slices, pairs: NDArray[np.int64]) -> float:
-    """Measure how much of what shows shifts frames repeat bit by bit, block by block.
+    """Measure how much of what shows shifts frames repeat bit by bit, in squares of 8 px or more.
 
     Noise never repeats; a recording that skips blocks which hardly change does, and holds shifts
-    back. Detail counts by the square of its slope. Blocks that repeat in all pairs stand still in
-    the camera, and are left to what looks for that; frames that repeat as a whole are right. 0 if
-    it is too little to be told, or values are so coarse that they repeat by being rounded.
+    back. Detail counts by the square of its slope. What repeats in all of several pairs stands
+    still in the camera, and is left to what looks for that; frames that repeat as a whole are
+    right. 0 if it is too little to be told, or values are so coarse that most stay as they are.
 
     Parameters
     ----------
     region : the part of the frame that is looked at
     pairs : (pairs, 2) of frames
     """
-    if not any(_repeat_blocks(source, region, *pair) for pair in pairs.tolist()):
+    told = [_compare_pixels(source, region, *pair) for pair in pairs.tolist()]
+    told = [one for one in told if not one.is_whole]
+    if not any(one.repeats.any() for one in told):
         return 0.0
-    told, least, squares, count = [], np.inf, 0.0, 0
-    for reference, moving in pairs.tolist():
-        detail, change = _compare_blocks(source, region, reference, moving)
-        repeats = ~change.any(axis=(-3, -1))
-        changed = np.moveaxis(change, -3, -2)[~repeats & (detail > 0)]
-        changed = changed[changed > 0]
-        if changed.size:  # it is not the same frame
-            told.append((detail, repeats))
-            least, count = min(least, float(changed.min())), count + changed.size
-            squares += float((changed**2).sum())
-    if not told or squares <= count * (STEPS * least) ** 2:
+    repeats = np.array([one.repeats for one in told])
+    still = repeats.all(axis=0) if len(told) >= FEWEST_PAIRS else np.zeros_like(repeats[0])
+    squares, skipped, unchanged, count = 0.0, 0.0, 0, 0
+    for one in told:
+        detail = np.where(still, 0, _measure_detail(source, region, one))
+        squares += float(detail.sum())
+        skipped += float(detail.sum(where=one.repeats))
+        rest = (detail > 0) & ~one.repeats
+        unchanged += int(np.count_nonzero(one.same & rest))
+        count += int(np.count_nonzero(rest))
+    if not squares or unchanged > MOST_UNCHANGED * count:
         return 0.0
-    details, repeated = (np.array(each) for each in zip(*told, strict=True))
-    details = details * (~repeated & (details > 0)).any(axis=0)
-    share = float(details[repeated].sum() / details.sum())
+    share = skipped / squares
     return share if share > LITTLE else 0.0
 
 
-def _repeat_blocks(source: FrameSource, region: Slices, reference: int, moving: int) -> bool:
-    """Whether a frame repeats a block of another bit by bit: it takes little to see."""
-    before, after = source.read(reference, region), source.read(moving, region)
-    return bool(_cut_into_blocks(before.image == after.image).all(axis=(-3, -1)).any())
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """The pixels of a frame beside those of another one, which it is compared with.
 
-
-def _compare_blocks(
-    source: FrameSource, region: Slices, reference: int, moving: int
-) -> tuple[Floats, Floats]:
-    """The squares of slopes in blocks of a frame, and the changes of their pixels.
-
-    As (..., rows, columns) of blocks, and (..., rows, y, columns, x) of pixels. Slopes are 0 where
-    not all pixels are valid in both frames.
+    Attributes
+    ----------
+    frame : its number
+    same, valid : which are the same, and valid in both
+    repeats : which lie in a square of valid ones that are all the same
     """
+
+    frame: int
+    same: Bools
+    valid: Bools
+    repeats: Bools
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of them are the same."""
+        return bool(self.same[self.valid].all())
+
+
+def _compare_pixels(source: FrameSource, region: Slices, reference: int, moving: int) -> _Compared:
     before, after = source.read(reference, region), source.read(moving, region)
-    valid = _cut_into_blocks(before.valid & after.valid).all(axis=(-3, -1))
-    first, image = (_cut_into_blocks(one.image.astype(np.float64)) for one in (before, after))
-    detail = sum(np.square(np.diff(image, axis=k)).sum(axis=(-3, -1)) for k in (-3, -1))
-    return np.where(valid, detail, 0), np.abs(image - first)
+    same, valid = before.image == after.image, before.valid & after.valid
+    return _Compared(moving, same, valid, _find_in_squares(same & valid))
 
 
-def _cut_into_blocks(image: Floats | Bools) -> NDArray[Any]:
-    """The last two axes of an image as rows of blocks, y in one, columns of blocks, x in one."""
-    *first, rows, columns = (*image.shape[:-2], *(size // BLOCK for size in image.shape[-2:]))
-    whole = image[..., : rows * BLOCK, : columns * BLOCK]
-    return whole.reshape(*first, rows, BLOCK, columns, BLOCK)
+def _measure_detail(source: FrameSource, region: Slices, compared: _Compared) -> Floats:
+    """The squares of the slopes at each pixel, along the last two axes, between valid ones."""
+    image, valid = source.read(compared.frame, region).image.astype(np.float32), compared.valid
+    detail = np.zeros_like(image)
+    for axis in (-2, -1):
+        lines, known = np.moveaxis(image, axis, 0), np.moveaxis(valid, axis, 0)
+        slopes = np.where(known[1:] & known[:-1], lines[1:] - lines[:-1], 0)
+        np.moveaxis(detail, axis, 0)[1:] += slopes**2
+    return detail
+
+
+def _find_in_squares(chosen: Bools) -> Bools:
+    """Find the pixels that lie in any square of `BLOCK` pixels, all of them chosen, in a plane."""
+    found, steps = chosen, [2**power for power in range(int(math.log2(BLOCK)))]
+    if min(chosen.shape[-2:]) < BLOCK:
+        return np.zeros_like(chosen)
+    for axis in (-2, -1):
+        for step in steps:  # twice as many in a row each time
+            lines = np.moveaxis(found, axis, 0)
+            found = np.moveaxis(lines[:-step] & lines[step:], 0, axis)
+    if not found.any():
+        return np.zeros_like(chosen)
+    for axis in (-2, -1):
+        for step in steps:
+            lines = np.moveaxis(found, axis, 0)
+            wider = np.zeros((len(lines) + step, *lines.shape[1:]), bool)
+            wider[:-step] |= lines
+            wider[step:] |= lines
+            found = np.moveaxis(wider, 0, axis)
+    return found
