@@ -286,7 +286,7 @@ def test_what_is_there_is_not_overwritten(frames, tmp_path, monkeypatch):
     before = read_digest(str(target))
     with pytest.raises(
         steadystack.InputError,
-        match="settings: write it again with `steadystack correct --overwrite`",
+        match="frames: write it again with `steadystack correct --overwrite`",
     ):
         made(target, source, interpolation="linear")
 

@@ -31,7 +31,8 @@ RENEWAL_S, EXPIRY_S = 20.0, 120.0
 # How long ending a lease may wait for the store, seconds; a lease expires by itself, too.
 END_TIMEOUT_S = 10.0
 MAX_TRIES = 5
-LOCK_BEGIN = b'{"host": '  # of what a lock file of this machine holds, or less of it: a full disk
+# What a lock file of this machine begins with, or less of it, as of a full disk; or all it holds.
+LOCK_BEGINS = b'{"host": ', b"{}"
 
 _held: dict[str, Lease] = {}  # the leases of this process, by their tokens
 _late: list[threading.Thread] = []  # those that end leases of a store that does not answer
@@ -85,13 +86,13 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
 def _check_own(file: Path) -> None:
     """Raise InputError if a file that is not one of our locks lies in the place of one."""
     try:
-        begin = LOCK_BEGIN
+        begin = b""
         if file.is_file():
             with file.open("rb") as opened:
-                begin = opened.read(len(LOCK_BEGIN))
+                begin = opened.read(len(LOCK_BEGINS[0]))
     except OSError:
         return  # the lock tells why
-    if not LOCK_BEGIN.startswith(begin):
+    if not any(ours.startswith(begin) for ours in LOCK_BEGINS):
         raise InputError(
             f"{file} is in the way and was not made by steadystack: move it, or set another output"
         )

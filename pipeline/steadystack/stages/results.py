@@ -286,9 +286,8 @@ def get_draft_path(path: str) -> str:
 def choose_draft(setup: Setup, overwrite: bool) -> Setup:
     """The run, writing a draft where its dataset is to replace one that is there.
 
-    What lies there has passed `check_neighbours`.
-
-    An earlier draft of the same settings is gone on with, unless `overwrite` asks for a new one.
+    What lies there has passed `check_neighbours`. An earlier draft of the same settings is gone on
+    with, unless `overwrite` asks for a new one.
     """
     path = setup.config.output.shifts
     draft = get_draft_path(path)
