@@ -127,10 +127,12 @@ def test_speckle_moved_by_whole_pixels(real_data, pixels):
     np.testing.assert_allclose(found.shift, (-pixels, -pixels), atol=0.03)
 
 
-@pytest.mark.parametrize("seed", slow_but([4], range(12)))
+MOVED = "bulk_water/bulk_water.ome.zarr", "haadf_tilt/haadf.ome.zarr", "dice_pixel_shift/*.tif"
+
+
 @pytest.mark.parametrize(
-    "stack",
-    ["bulk_water/bulk_water.ome.zarr", "haadf_tilt/haadf.ome.zarr", "dice_pixel_shift/*.tif"],
+    ("stack", "seed"),
+    slow_but([(MOVED[0], 4)], [(stack, seed) for stack in MOVED for seed in range(12)]),
 )
 def test_windows_that_follow_a_walk_differ_by_it(real_data, stack, seed):
     """Whatever the scene does: but for what is stated of both, and its systematic part."""
