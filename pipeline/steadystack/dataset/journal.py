@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 
-from steadystack.durable import explain_unwritable, get_place
+from steadystack.durable import explain_stranger, explain_unwritable, get_place
 from steadystack.model import FRAME_RESULTS, PAIR_RESULTS, Column, InputError, Ints, PairTable
 
 HEAD = struct.Struct("<III")  # checksum of what follows, number of pairs, number of frames
@@ -96,10 +96,7 @@ def _read_own(journal: str) -> dict[str, bytes]:
     except IsADirectoryError:
         ours = False
     if not ours:
-        raise InputError(
-            f"{journal} is in the way and was not made by steadystack: move it, or set another "
-            "output.shifts"
-        )
+        raise explain_stranger(journal, "output.shifts")
     return contents
 
 

@@ -8,6 +8,7 @@ folders; `remote` stores that can be read, and `buckets` that can be written, by
 
 from steadystack.durable.files import (
     check_nothing_else,
+    explain_stranger,
     explain_unwritable,
     explain_unwritten,
     link_file,
@@ -28,6 +29,7 @@ __all__ = [
     "Place",
     "RecordWriter",
     "check_nothing_else",
+    "explain_stranger",
     "explain_unwritable",
     "explain_unwritten",
     "explaining_unreadable",

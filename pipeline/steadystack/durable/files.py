@@ -120,6 +120,13 @@ def explain_unwritable(path: str, error: OSError) -> InputError | OutputError:
     return InputError(f"{path} cannot be written: {error}")
 
 
+def explain_stranger(path: object, key: str = "output") -> InputError:
+    """Make the error for what lies where something of ours belongs; a `key` that moves that."""
+    return InputError(
+        f"{path} is in the way and was not made by steadystack: move it, or set another {key}"
+    )
+
+
 def explain_unwritten(path: str, error: OSError) -> InputError | OutputError:
     """Make the error for a file that is written at once, with nothing to continue."""
     kind = OutputError if error.errno in DISK_FULL else InputError
@@ -168,10 +175,7 @@ def check_workshop(path: Path) -> bool:
         # killed between making the folder and marking it
         ours = folder.is_dir() and not any(folder.iterdir())
     if not ours:
-        raise InputError(
-            f"{folder} is in the way and was not made by steadystack: move it, or set another "
-            "output"
-        )
+        raise explain_stranger(folder)
     return True
 
 

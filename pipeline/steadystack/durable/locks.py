@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from steadystack.durable import objects
+from steadystack.durable import files, objects
 from steadystack.model import InputError, OutputError, RunError
 
 log = logging.getLogger(__name__)
@@ -93,9 +93,7 @@ def _check_own(file: Path) -> None:
     except OSError:
         return  # the lock tells why
     if not any(ours.startswith(begin) for ours in LOCK_BEGINS):
-        raise InputError(
-            f"{file} is in the way and was not made by steadystack: move it, or set another output"
-        )
+        raise files.explain_stranger(file)
 
 
 def _acquire(file: Path) -> FileLock:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.conditioning import condition
-from steadystack.durable import get_place
+from steadystack.durable import explain_stranger, get_place
 from steadystack.fixed_pattern import SeparatedImages, separate
 from steadystack.measure.batches import measure_pairs
 from steadystack.measure.budget import BatchSize
@@ -233,10 +233,7 @@ def check_camera_image(path: str) -> None:
     except InputError:
         ours = False
     if not ours:
-        raise InputError(
-            f"{path} is in the way and was not made by steadystack: move it, or set another "
-            "output.shifts"
-        )
+        raise explain_stranger(path, "output.shifts")
 
 
 def discard_camera_images(dataset_path: str) -> None:

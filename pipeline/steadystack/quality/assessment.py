@@ -6,6 +6,7 @@ What the checks of the run found is among the attributes of the dataset.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -209,12 +210,13 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     anchor, beside their places, or that frames show parts of earlier ones, is another.
     """
     found = json.loads(attributes.get(PROBES, "null"))
-    probes, lacks = ProbeCheck(**found) if found else ProbeCheck(0), 0.0
+    probes, lacks, lost = ProbeCheck(**found) if found else ProbeCheck(0), 0.0, 0.0
     sharpness = json.loads(attributes.get(SHARPNESS, "null"))
     if is_held_back(probes) and not (sharpness and gets_sharper(SharpnessCheck(**sharpness))):
         probes = replace(probes, excess=max(probes.excess, probes.coarse_excess))
         held = probes.coarse_pull / max(probes.coarse_moves - probes.coarse_pull, 1e-9)
         lacks = min(held, MOST_HELD)
+        lost = probes.coarse_pull if held > MOST_HELD else 0.0  # next to nothing is left of shifts
     pattern = json.loads(attributes.get(FIXED_PATTERN_EFFECT, "null"))
     effect = FixedPatternEffect(**pattern) if pattern else None
     excess = max(probes.excess, 1.0)
@@ -223,11 +225,9 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     if effect is not None and is_pulled(effect) and effect.moving_share > MAJORITY:
         pulled = effect.without_it / max(effect.with_it, 1e-9) - 1
         lacks = max(lacks, min(pulled, MOST_LACKING))
-    codec_std = np.sqrt(2) * float(attributes.get(CODEC_STD, 0.0))
-    codec_std = float(np.hypot(codec_std, effect.stale if effect else 0.0))
-    if lacks == MOST_HELD:  # next to nothing is left of the shifts: by what they are too short
-        codec_std = float(np.hypot(codec_std, probes.coarse_pull))
-    if excess == 1 and not lacks and not codec_std:
+    stale = effect.stale if effect is not None else 0.0
+    beside = math.hypot(math.sqrt(2) * float(attributes.get(CODEC_STD, 0.0)), stale, lost)
+    if excess == 1 and not lacks and not beside:
         return frames
     moved = frames.shift.copy()
     for number, anchor in enumerate(frames.anchors):
@@ -239,8 +239,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     std = np.hypot(frames.shift_std * excess, lacks * moved)
     return replace(
         frames,
-        shift_std=np.hypot(std, np.where(frames.shift_std > 0, codec_std, 0.0)),
-        local_shift_std=np.hypot(local_std, np.where(local_std > 0, codec_std, 0.0)),
+        shift_std=np.hypot(std, np.where(frames.shift_std > 0, beside, 0.0)),
+        local_shift_std=np.hypot(local_std, np.where(local_std > 0, beside, 0.0)),
     )
 
 

@@ -6,7 +6,6 @@ without it may say nothing at all. But a scene that moves behind it changes most
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +27,7 @@ MEDIAN_ERROR, ERRORS = 1.253, 2.0
 # Codecs and recorders skip blocks of this many px along an axis, or a multiple. Where at most so
 # many of the other pixels stay as they are, as by being rounded, chance makes no such block.
 BLOCK, MOST_UNCHANGED = 8, 0.5
+DOUBLINGS = 1, 2, 4  # by which one pixel becomes a block
 # Of fewer pairs it is not told what stands still.
 FEWEST_PAIRS = 4
 
@@ -160,17 +160,17 @@ def _measure_detail(source: FrameSource, region: Slices, compared: _Compared) ->
 
 def _find_in_squares(chosen: Bools) -> Bools:
     """Find the pixels that lie in any square of `BLOCK` pixels, all of them chosen, in a plane."""
-    found, steps = chosen, [2**power for power in range(int(math.log2(BLOCK)))]
+    found = chosen
     if min(chosen.shape[-2:]) < BLOCK:
         return np.zeros_like(chosen)
     for axis in (-2, -1):
-        for step in steps:  # twice as many in a row each time
+        for step in DOUBLINGS:  # twice as many in a row each time
             lines = np.moveaxis(found, axis, 0)
             found = np.moveaxis(lines[:-step] & lines[step:], 0, axis)
     if not found.any():
         return np.zeros_like(chosen)
     for axis in (-2, -1):
-        for step in steps:
+        for step in DOUBLINGS:
             lines = np.moveaxis(found, axis, 0)
             wider = np.zeros((len(lines) + step, *lines.shape[1:]), bool)
             wider[:-step] |= lines
