@@ -107,7 +107,8 @@ def read_valid(folder):
     return zarr.open_group(folder / "filled.zarr", mode="r")["valid"][:]
 
 
-@pytest.mark.parametrize("workers", slow_but([1], [1, 2]))
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, unchecked, workers):
     frames, _, pixels = defective_series(1, frames=24)
     write_stack(tmp_path / "stack.zarr", frames)

@@ -70,6 +70,7 @@ def test_a_static_image_that_wins_is_found_and_taken_away(truth, scene, no_far_p
     assert quality.verdict(raw).trust is Trust.UNRELIABLE
     assert "pulls shifts towards zero" in raw.attrs["verdict_reasons"]
     assert "preprocess.fixed_pattern: estimate" in raw.attrs["verdict_reasons"]
+    assert effect(raw).moving_share > 0.5  # of the frame
     assert quality.verdict(cured).trust is Trust.GOOD
 
 
@@ -267,8 +268,9 @@ def test_of_large_frames_the_middle_is_looked_at(truth, scene, monkeypatch, no_f
 
 def test_gains_and_offsets_of_frames_change_nothing(truth, scene):
     rng = np.random.default_rng(6)
-    gain = np.exp(np.linspace(0, -1.5, 48) + rng.normal(0, 0.1, 48))[:, None, None]
-    changed = gain * (20 + scene) + rng.uniform(0, 50, (48, 1, 1))
+    scene = scene[:24]
+    gain = np.exp(np.linspace(0, -1.5, 24) + rng.normal(0, 0.1, 24))[:, None, None]
+    changed = gain * (20 + scene) + rng.uniform(0, 50, (24, 1, 1))
     one, other = shifts_of(scene), shifts_of(changed)
     np.testing.assert_allclose(other["frame_shift"], one["frame_shift"], atol=2e-3)
     assert other.attrs["verdict"] == one.attrs["verdict"] == "good"
@@ -289,7 +291,8 @@ def test_an_object_that_goes_its_own_way_does_not_win(truth, part, unchecked):
     assert rms(found, truth) < 0.3
 
 
-@pytest.mark.parametrize("seed", slow_but([0], range(4)))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
 def test_an_object_before_a_scene_that_stands_still_does_not_make_it_unreliable(seed):
     """A disc over 8 % of the frame that moves by 0.7 px a frame."""
     still, own = views(np.zeros((48, 2)), seed), views(-way(48), seed + 50)
@@ -304,10 +307,6 @@ def test_an_object_before_a_scene_that_stands_still_does_not_make_it_unreliable(
     assert quality.verdict(found).trust is not Trust.UNRELIABLE
     seen = json.loads(found.attrs["fixed_pattern_effect"])
     assert seen is None or seen["moving_share"] <= 0.5
-
-
-def test_a_scene_before_a_static_image_moves_in_most_of_the_frame(scene, no_far_pairs):
-    assert effect(shifts_of(scene + 1.2 * make_pattern())).moving_share > 0.5
 
 
 def resting_series(seed, share):

@@ -607,7 +607,7 @@ def test_frames_of_the_corrected_stack_stay(tmp_path, monkeypatch, levels):
 
 
 @pytest.mark.parametrize("border", slow_but(["crop"], ["same", "crop", "expand"]))
-@pytest.mark.parametrize("suffix", ["zarr", "tif"])
+@pytest.mark.parametrize("suffix", slow_but(["tif"], ["zarr", "tif"]))
 def test_other_corrected_stacks_are_replaced_when_the_new_one_is_whole(
     tmp_path, monkeypatch, border, suffix
 ):

@@ -114,7 +114,10 @@ def test_what_strangers_lay_around_stays(folder):
     assert all((folder / name / "theirs").read_text() == name for name in strangers)
 
 
-@pytest.mark.parametrize("name", ["steady.ome.zarr/labels/nuclei", "mean.ome.zarr/notes.txt"])
+LABELS, NOTES = "steady.ome.zarr/labels/nuclei", "mean.ome.zarr/notes.txt"
+
+
+@pytest.mark.parametrize("name", slow_but([LABELS], [LABELS, NOTES]))
 def test_what_others_put_into_an_image_is_not_deleted_with_it(folder, name):
     images = {"corrected": "steady.ome.zarr", "mean": "mean.ome.zarr"}
     config = settings(folder, output=images)
@@ -172,7 +175,7 @@ def test_what_others_put_into_an_image_while_it_is_written_anew_stays(folder):
     assert not (folder / ".steady.ome.zarr.steadystack").exists()
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "tracks"])
+@pytest.mark.parametrize("name", slow_but(["tracks"], ["notes.txt", "tracks"]))
 def test_what_others_put_into_the_dataset_is_not_deleted_with_it(folder, name):
     theirs = folder / "shifts.zarr" / name
     theirs.mkdir() if name == "tracks" else theirs.write_text("mine")

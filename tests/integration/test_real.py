@@ -132,7 +132,7 @@ MOVED = "bulk_water/bulk_water.ome.zarr", "haadf_tilt/haadf.ome.zarr", "dice_pix
 
 @pytest.mark.parametrize(
     ("stack", "seed"),
-    slow_but([(MOVED[0], 4)], [(stack, seed) for stack in MOVED for seed in range(12)]),
+    slow_but([(MOVED[0], 6)], [(stack, seed) for stack in MOVED for seed in range(12)]),
 )
 def test_windows_that_follow_a_walk_differ_by_it(real_data, stack, seed):
     """Whatever the scene does: but for what is stated of both, and its systematic part."""

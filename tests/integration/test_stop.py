@@ -130,7 +130,7 @@ def end_at_every_step(folder, kind, stride=1):
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("stride", slow_but([40], [1, 12, 40]))
+@pytest.mark.parametrize("stride", slow_but([90], [1, 12, 90]))
 def test_a_run_may_end_at_every_step_on_disk(tmp_path, stride):
     """Every file moved, deleted or appended to, and records half written: `each_step`."""
     *rows, last = end_at_every_step(tmp_path / "run", "new", stride)

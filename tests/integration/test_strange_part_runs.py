@@ -73,6 +73,7 @@ def test_a_label_by_which_all_stands_still_is_left_out(seed, hurried):
     assert compute_error(pulled, truth) > 1
 
 
+@pytest.mark.slow
 def test_a_label_without_which_nothing_is_found_is_not_trusted():
     frames, truth = covered_series(0, "label", 0.06, side=150, noise=8, contrast=40)
     found = estimate_shifts(frames, **ALONE | {"max_shift": 16})
@@ -109,7 +110,7 @@ def test_of_a_scene_that_goes_together_nothing_is_left_out(tmp_path, seed):
 
 
 def test_every_stage_goes_by_the_parts_that_were_found(tmp_path, hurried, no_figures, caplog):
-    frames, truth = covered_series(3, "label", 0.08, frames=20)
+    frames, truth = covered_series(3, "label", 0.08, frames=12)
     write_stack(tmp_path / "stack.zarr", frames)
     with caplog.at_level("INFO"):
         measured = stages.measure(settings(tmp_path))
@@ -145,7 +146,7 @@ def test_every_stage_goes_by_the_parts_that_were_found(tmp_path, hurried, no_fig
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_cluster_gives_the_same_numbers_bit_for_bit(tmp_path, hurried, workers):
-    frames, _ = covered_series(3, "label", 0.08, frames=20)
+    frames, _ = covered_series(3, "label", 0.08, frames=12)
     write_stack(tmp_path / "stack.zarr", frames)
     here = stages.run(settings(tmp_path))
     assert find_parts(here).boxes
@@ -170,7 +171,7 @@ def test_what_is_too_little_to_tell_is_not_looked_at(tmp_path, made):
 
 
 def test_boxes_that_do_not_fit_are_no_outcome(tmp_path, hurried):
-    found = estimate_shifts(covered_series(3, "label", 0.08, frames=20)[0], **ALONE)
+    found = estimate_shifts(covered_series(3, "label", 0.08, frames=12)[0], **ALONE)
     values = json.loads(found.attrs["pilot"])
     assert Pilot.parse(json.dumps(values)).parts == find_parts(found)
     values["parts"]["boxes"] = [["a", 1]]

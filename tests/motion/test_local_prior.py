@@ -102,7 +102,7 @@ def draw_in_time(seed, growth, noise=0.25, frames=20, unseen=0.1):
 
 def test_frames_that_deform_gradually_help_each_other():
     places, ratios = np.random.default_rng(9).uniform(20, 180, (30, 2)), []
-    for seed in range(4):
+    for seed in range(2):
         boxes, truth = draw_in_time(seed, np.linspace(0, 1.5, 20))
         prior = estimate_prior(boxes, SIDE, SIDE / COUNT)
         alone, _ = find_fields(boxes, prior, places)

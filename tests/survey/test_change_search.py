@@ -9,10 +9,11 @@ import xarray as xr
 import steadystack
 from steadystack.readers import ArrayFrames
 from steadystack.survey import measure_repeats
+from support.members import slow_but
 from support.scenes import Scene
 
 
-@pytest.mark.parametrize("seed", [0, 4])
+@pytest.mark.parametrize("seed", slow_but([4], [0, 4]))
 def test_a_scene_behind_a_display_that_wins_is_not_called_good(seed):
     """Blocks over 15 % of the frame stand still, some of them change; the scene drifts."""
     rng, scene = np.random.default_rng(seed), Scene(seed, detail=2.5)
@@ -33,7 +34,7 @@ def test_a_scene_behind_a_display_that_wins_is_not_called_good(seed):
     assert shifts.attrs["verdict"] != "good"
 
 
-@pytest.mark.parametrize("count", [3, 8])
+@pytest.mark.parametrize("count", slow_but([3], [3, 8]))
 def test_few_frames_of_a_scene_behind_something_that_wins_are_not_called_good(count):
     rng = np.random.default_rng(count)
     still, behind = Scene(1, detail=2.0).view((120, 132), (0, 0)), Scene(2, detail=3.0)

@@ -11,6 +11,7 @@ from scipy import ndimage
 import steadystack
 from steadystack.conditioning import Conditioning
 from steadystack.survey.static_evidence import _find_separable_share
+from support.members import slow_but
 from support.scenes import Scene
 
 SIDE = 128
@@ -57,9 +58,15 @@ def make_series(step: float, detail: float, frames: int = 24) -> tuple[np.ndarra
     return (views + 0.6 * fine / fine.std() + noise).astype("f4"), truth
 
 
-@pytest.mark.parametrize("masked", [False, True])
+WAYS = [(0.2, 8.0, True), (0.4, 8.0, True), (2.0, 4.0, False)]
+
+
 @pytest.mark.parametrize(
-    ("step", "detail", "is_told"), [(0.2, 8.0, True), (0.4, 8.0, True), (2.0, 4.0, False)]
+    ("step", "detail", "is_told", "masked"),
+    slow_but(
+        [(0.4, 8.0, True, False), (2.0, 4.0, False, True)],
+        [(*way, masked) for way in WAYS for masked in (False, True)],
+    ),
 )
 def test_errors_hold_where_the_scene_hardly_leaves_its_place(step, detail, is_told, masked):
     frames, truth = make_series(step, detail)
