@@ -1,8 +1,8 @@
 """steadystack: time-lapse drift correction that works on real, partly unusable images.
 
-Given a stack and a mask, it measures the translation between pairs of frames by masked normalized
-cross-correlation (Padfield 2012), solves all pairs together for one shift per frame, and says how
-sure it is.
+From a stack and, where needed, a mask, it measures the shift between many pairs of frames by masked
+normalized cross-correlation (Padfield 2012), solves all pairs together for one shift per frame, and
+reports how far the result can be trusted.
 """
 
 import sys

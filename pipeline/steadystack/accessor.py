@@ -1,7 +1,7 @@
-"""What a shifts dataset can do by itself: ``shifts.steady``, in a script or a notebook.
+"""Methods of a shifts dataset: ``shifts.steady``, in a script or a notebook.
 
 Importing this module registers the accessor with xarray; so does any name of `steadystack` that
-needs xarray. What the methods take is imported when they are called.
+needs xarray. Libraries are imported when a method needs them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SHIFTS = ("frame_shift", "frame_shift_std")
 class SteadyAccessor:
     """``shifts.steady`` of a solved shifts dataset.
 
-    Every method raises InputError for a dataset that is none.
+    Every method raises InputError if the dataset is not a shifts dataset.
     """
 
     def __init__(self, shifts: xr.Dataset) -> None:
@@ -61,10 +61,10 @@ class SteadyAccessor:
         return mean(stack, self._shifts, **options)
 
     def to(self, unit: str) -> xr.Dataset:
-        """Convert the shifts of the frames, and their deviations, to a unit of length such as "um".
+        """Convert frame shifts and their standard deviations to a unit of length such as "um".
 
         Returns ``frame_shift`` and, if it is there, ``frame_shift_std``, (frame, axis). Raises
-        InputError for a unit that is none, and where the size of a pixel is not known.
+        InputError if this is not a unit of length, or if the pixel size is not known.
         """
         shifts = as_shifts(self._shifts)
         found = shifts[[name for name in SHIFTS if name in shifts]]
@@ -91,8 +91,8 @@ class SteadyAccessor:
         Parameters
         ----------
         time : one or several, in the unit of the coordinate ``time``; between two frames the shift
-            is interpolated linearly, NaN where one of them has none that compares with the anchor's
-            and before the first and after the last
+            is interpolated linearly; NaN before the first, after the last, and where one of the two
+            has no shift that can be compared with the anchor's
         frame : the number that a frame has in its stack
 
         Returns
@@ -141,7 +141,7 @@ class SteadyAccessor:
         return "\n".join([f"{count} frames: {judged.trust}", *map(str, judged.reasons)])
 
     def _repr_html_(self) -> str:
-        """The verdict with its reasons and, where matplotlib is there, the drift."""
+        """The verdict with its reasons and, if matplotlib is installed, the drift."""
         from steadystack.plot import new_figure
 
         head, *reasons = (html.escape(line) for line in repr(self).splitlines())

@@ -1,8 +1,10 @@
 """Check what could be wrong with a measured series, on some of its frames and pairs.
 
-`run_checks` makes all checks of a run. `fixed_pattern_check`, `moving_parts`, `mask_check`,
-`probe_pairs` and `sharpness` are these; `pilot` tries conditionings, before a run and after it;
-`sampling` says which pairs and pixels they look at; `probing` measures pairs anew, otherwise.
+- `run_checks`: makes all checks of a run
+- `fixed_pattern_check`, `moving_parts`, `mask_check`, `probe_pairs`, `sharpness`: the checks
+- `pilot`: tries filters and other conditioning, before a run and after it
+- `sampling`: chooses the pairs and pixels to look at
+- `probing`: measures pairs again in other ways
 """
 
 import lazy_loader

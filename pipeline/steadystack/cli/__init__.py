@@ -1,9 +1,12 @@
-"""The stages under the same names for the shell.
+"""The shell commands, with the same names as the stages.
 
-`commands` has their words, options and help, `first_steps` those of the commands that need no
-settings, `follow_command` those of the one that waits for frames, `view_command` those of the one
-that opens a window, `join_command` those of the one that takes many runs; `options` are what
-several have; `outcomes` says what became of them, in plain lines and exit codes.
+- `commands`: the commands, with their options and help
+- `first_steps`: those that need no settings
+- `follow_command`: the one that waits for frames
+- `view_command`: the one that opens a window
+- `join_command`: the one that takes many runs
+- `options`: options that several commands share
+- `outcomes`: results as plain lines and exit codes
 """
 
 from steadystack.cli.commands import main

@@ -1,8 +1,9 @@
-"""Dask, from the settings: many tasks with back-pressure and retries.
+"""Dask, as the settings ask for it: many tasks with back-pressure and retries.
 
-`kinds` starts or finds a cluster when it is needed, with `jobs` for batch systems and `memory` for
-its limits; `engines` are what tasks run on. `tasks` runs tasks, `retries` repeats them where that
-helps; `watch` keeps an eye on the workers, and `worker_check` asks them by `probe` what they run.
+- `kinds`: starts or finds a cluster when needed; `jobs`: batch systems; `memory`: its limits
+- `engines`: what tasks run on
+- `tasks`: runs tasks; `retries` repeats them where that helps
+- `watch`: watches the workers; `worker_check` asks them, through `probe`, which versions they run
 """
 
 import lazy_loader

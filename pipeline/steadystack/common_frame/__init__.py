@@ -1,8 +1,8 @@
-"""Series in a frame that is not their own: that of an image from outside, or of other series.
+"""Series in a coordinate frame other than their own: that of an external image, or of other series.
 
-`series_mean` makes the mean of a solved series, and says how well every frame is known relative to
-it; `outside` lays that mean on the image, and moves all shifts; `channel_offsets` finds where
-further channels lie in the frame of the first.
+- `series_mean`: the mean of a solved series, and how well each frame is known relative to it
+- `outside`: aligns that mean with the image, and moves all shifts
+- `channel_offsets`: measures the offsets of further channels from the first
 """
 
 from steadystack.common_frame.channel_offsets import measure_channel_offsets

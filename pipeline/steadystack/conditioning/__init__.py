@@ -1,7 +1,7 @@
 """Steps that prepare frames for correlation, and what pixels show before that.
 
-`preparation` has the steps, in their order, and what is asked of images as they are; `local_planes`
-is what its filters fit to the surroundings of every pixel.
+- `preparation`: the steps, in their order, and measurements of images as they are
+- `local_planes`: planes fitted to the surroundings of every pixel, for the filters
 """
 
 from steadystack.conditioning.local_planes import find_even_surroundings

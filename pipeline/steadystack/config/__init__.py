@@ -1,10 +1,11 @@
 """The settings: one YAML file is one run. Paths in a file are relative to the folder of that file.
 
-`settings` has the whole, and the sections of solving and of outputs; `pair_sections` those of how
-pairs are measured; `mask_sections` is that of the mask, `object_section` that of an object which
-one follows, `motion_section` of what frames may do besides being shifted, and `sections` are those
-of the stack and the cluster; `loading` reads files and says what is wrong with them; `values`
-parses YAML, within limits, and `scalars` writes single values.
+- `settings`: the whole, and the sections for the solve and the outputs
+- `sections`: the sections for the stack and the cluster
+- `pair_sections`: those for how pairs are measured
+- `mask_sections`, `object_section`, `motion_section`: the mask, a followed object, motion models
+- `loading`: reads files and reports what is wrong with them
+- `values`: parses YAML, within limits; `scalars` writes single values
 """
 
 from steadystack.config.loading import load_config, make_config, resolve_reader

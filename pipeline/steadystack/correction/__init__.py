@@ -1,9 +1,10 @@
-"""Move every frame by its shift: lazily, as a stack or a mean on disk, for pictures.
+"""Move every frame by its shift: lazily, for a stack or a mean on disk, or for pictures.
 
-`movements` says what becomes of every frame. `lazy` moves arrays; `means` takes their mean, and
-shows a series before and after. A stack on disk is laid out by `corrected`, cut into `chunks`,
-moved by `regions`, and put together by `writing`; its mean is planned and written by `averaging`
-from `moments`.
+- `movements`: how each frame is moved
+- `lazy`: moves arrays
+- `means`: their mean, and a series before and after
+- `corrected`: lays out a stack on disk; `chunks` divides, `regions` moves and `writing` writes it
+- `averaging`: plans and writes the mean of a stack on disk, from `moments`
 """
 
 from steadystack.correction.averaging import check_own_mean, plan_mean, write_mean

@@ -1,7 +1,9 @@
-"""The shifts dataset, which a run leaves and goes on from.
+"""The shifts dataset, which a run writes and continues from.
 
-`columns` makes it of tables, and tables of it; `digests` tells whether it was damaged or edited;
-`stored` writes and reads it; `journal` keeps what was measured since it was written last.
+- `columns`: converts tables to the dataset and back
+- `digests`: detect whether it was damaged or edited
+- `stored`: writes and reads it
+- `journal`: keeps what was measured since it was last written
 """
 
 from steadystack.dataset.columns import make_dataset, read_frames, read_pairs

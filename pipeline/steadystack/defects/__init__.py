@@ -1,10 +1,14 @@
-"""Defects of a camera, found in a series whose scene moves.
+"""Camera defects, found in a series whose scene moves.
 
-`outstanding`: pixels that stand out from those around them wherever the scene is; `lines`: rows and
-columns that do; `unseen`: where frames show no scene; `moving_slopes`: what stands still beside a
-scene that moves by little; `changes`: what changes in one that hardly moves; `pair_changes`: what a
-frame leaves of another; `levelled`: the frames of a series without lines; `looked_at`: in how many
-frames defects are looked for, and what that takes; `pixel_order`: the middle values of pixels.
+- `outstanding`: pixels that stand out from those around them wherever the scene is
+- `lines`: rows and columns that do
+- `levelled`: the frames of a series without those lines
+- `unseen`: where frames show no scene
+- `moving_slopes`: what stands still beside a scene that moves only a little
+- `changes`: what changes in a scene that hardly moves
+- `pair_changes`: what remains of a frame when another is subtracted
+- `looked_at`: how many frames are searched for defects, and the memory that takes
+- `pixel_order`: medians and other middle values of pixels
 """
 
 from steadystack.defects.changes import compare_changes

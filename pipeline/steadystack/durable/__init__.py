@@ -1,9 +1,11 @@
-"""Places that are read and written so that nothing is lost, on this machine and far away.
+"""Storage, here or remote, that is read and written in such a way that nothing is lost.
 
-`places` says what a place is, and finds it for a path: `local` paths, with their `files` and
-folders; `remote` stores that can be read, and `buckets` that can be written, by the requests of
-`objects`. `appender` sends what grows to a store, `locks` keep other runs off an output, and
-`outages` says why a store gives nothing.
+- `places`: what a place is, and the place for a path
+- `local`: local paths, with their `files` and folders
+- `remote`: stores that can be read; `buckets` that can be written, by the requests of `objects`
+- `appender`: sends growing files to a store
+- `locks`: keep other runs off an output
+- `outages`: explains why a store does not answer
 """
 
 from steadystack.durable.files import (

@@ -1,9 +1,11 @@
-"""What other programs read of the motion of frames, made of a shifts dataset.
+"""Files for other programs, made from a shifts dataset.
 
-`frame_rows` are rows of a table. `affines` are the matrices of frames; `programs` are those as
-napari, multiview-stitcher and biahub take them, and `bigdataviewer` as BigDataViewer does.
-`displacements` are fields that move points, which local motion is, too. `measured_stack` finds the
-stack that a dataset is of.
+- `frame_rows`: a table with a row per frame
+- `affines`: the matrices of frames
+- `programs`: these as napari, multiview-stitcher and biahub expect them
+- `bigdataviewer`: these for BigDataViewer
+- `displacements`: fields that move points; they can also hold local motion
+- `measured_stack`: finds the stack that a dataset belongs to
 """
 
 from steadystack.exports.affines import Motions, make_motions

@@ -1,13 +1,13 @@
-"""What files and stores hold, one module per family of formats, each read by its own library.
+"""Contents of files and stores: one module per family of formats, each read by its own library.
 
 A library is imported when a file needs it.
 
-- `pixels`: what all of them give, arrays that are read by regions; those of Zarr, and in memory
-- `tiff`: images of TIFF files
-- `tiff_metadata`: what these say of their pixels
-- `picture_files`: PNG, JPEG and the like, a frame in each
+- `pixels`: what all of them return, arrays that are read by regions; Zarr, and arrays in memory
+- `tiff`: images in TIFF files
+- `tiff_metadata`: what these files say about their pixels
+- `picture_files`: PNG, JPEG and the like, one frame each
 - `hdf`: HDF5 and NeXus
-- `plain_arrays`: what is mapped into memory: .npy, MRC, raw numbers; what a function returns
+- `plain_arrays`: memory-mapped files (.npy, MRC, raw numbers), and what a reader function returns
 - `video`: AVI, MP4, MOV
 - `czi_files`, `microscopes`: CZI; LIF and ND2
 """

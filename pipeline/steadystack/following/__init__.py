@@ -1,8 +1,10 @@
-"""Shifts while the microscope writes: each frame is measured as soon as it is whole.
+"""Shifts while the microscope writes: each frame is measured as soon as it is complete.
 
-`stack_follower` goes from frame to frame; `awaited_frames` looks the stack up again and tells which
-frame is whole, `earlier_run` what is known of it from before, `provisional` measures it against
-some before it, and `frame_lines` says what was found.
+- `stack_follower`: goes from frame to frame
+- `awaited_frames`: looks for new frames, and finds out which are complete
+- `earlier_run`: what an earlier run found out about them
+- `provisional`: measures a frame against some earlier ones
+- `frame_lines`: the lines that are printed
 """
 
 import lazy_loader

@@ -1,8 +1,11 @@
-"""The way in: `draft` writes settings for a stack, `mask_making` a mask.
+"""First steps: settings, a mask, a look at a stack, an example.
 
-`checking` says what is understood of both, `presets` has settings for kinds of microscopes,
-`example_run` makes and runs the embedded example. `previewing` looks at a whole series in seconds:
-`coarse_frames` averages some of its frames, `costs` says what a run takes.
+- `draft`: writes settings for a stack
+- `mask_making`: makes a mask
+- `checking`: shows how settings, stack and mask are understood
+- `presets`: settings for kinds of microscopy
+- `example_run`: makes and runs the built-in example
+- `previewing`: looks at a whole series in seconds, in `coarse_frames`; `costs` estimates a run
 """
 
 import lazy_loader

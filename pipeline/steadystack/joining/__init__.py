@@ -1,11 +1,19 @@
-"""Several series in one frame: measured each in itself, and joined by their means or their drift.
+"""Several series in one coordinate frame: each solved by itself, then joined.
 
-`finished` opens runs that are finished, and refuses what cannot be compared; `mean_graph` measures
-their means against each other, and solves for where each lies; `joined_shifts` makes one dataset of
-all frames, and one for each series. Of positions that share a stage `shared_drift` solves for one
-drift: `shift_errors` says how well the shifts of each are known, `position_votes` which of them
-count in which frames, `drift_fit` has the least squares; `shared_dataset` makes the datasets.
-`series_join` is the way from settings to files.
+By their means:
+
+- `mean_graph`: measures the means against each other, and solves for the offset of each
+- `joined_shifts`: one dataset of all frames, and one for each series
+
+By the drift that positions on one stage share:
+
+- `shared_drift`: solves for one drift, by the least squares of `drift_fit`
+- `shift_errors`: how well the shifts of each position are known
+- `position_votes`: which positions count in which frames
+- `shared_dataset`: the datasets
+
+Either way, `finished` opens finished runs and refuses those that cannot be compared, and
+`series_join` leads from settings to files.
 """
 
 import lazy_loader

@@ -1,10 +1,13 @@
-"""Measure the pairs of a stack: frames read and prepared once per batch, rows filled once.
+"""Measure the pairs of a stack: frames are read and prepared once per batch.
 
-`batches` are the tasks, in a first round and where that leaves the graph weak, `batch_tasks` what
-they do, and `batch_results` what they give; `part_steps` asks the parts of the frame, `budget` says
-how large a batch is, `centres` where a pair is searched for if something is known before. `method`
-reads frames and prepares them; `camera_images` estimates the flat field and the fixed pattern from
-the stack itself. `refinement` measures every frame anew against the mean of its neighbours.
+- `batches`: the tasks, in a first round and where that leaves the graph weak
+- `batch_tasks`: what a task does; `batch_results`: what it returns
+- `method`: reads and prepares frames
+- `part_steps`: evaluates the parts of the frame
+- `budget`: the size of a batch
+- `centres`: where to search for a pair whose shift is roughly known
+- `camera_images`: estimates the flat field and the fixed pattern from the stack
+- `refinement`: measures every frame again, against the mean of its neighbours
 """
 
 from steadystack.measure.batch_results import BatchResult

@@ -1,17 +1,21 @@
 """The words of the project as types: frames, lags, surfaces, registrations, tables, statuses.
 
-`words` are the shared names and statuses, `images` frames, surfaces and registrations, `tables`
-measured pairs and solved frames, `schema` their columns in the dataset, `findings` what checks of
-them tell, `pilot_outcome` what was decided before, `verdicts` how far to trust them; `arguments`
-checks what is given for a stack or a shifts dataset; `redaction` hides the secrets of URLs.
-Every other module speaks in these types, and none of them knows a file, a cluster or a setting.
+- `words`: shared names and statuses
+- `images`: frames, surfaces and registrations
+- `tables`: measured pairs and solved frames; `schema`: their columns in the dataset
+- `pilot_outcome`: what was decided before a run
+- `findings`: what checks found; `verdicts`: how far to trust a result
+- `arguments`: checks what is passed as a stack or a shifts dataset
+- `redaction`: hides the secrets in URLs
+
+All other modules use these types, which know no file, cluster or setting.
 
 Conventions, used everywhere
 ----------------------------
 * A mask is boolean, True = valid.
-* A **shift** is what has to be applied to a frame to lay it on another one, in pixels, in array
+* A **shift** is what has to be applied to a frame to align it with another one, in pixels, in array
   axis order (``y, x`` or ``z, y, x``): ``scipy.ndimage.shift(moving, shift)``.
-* ``pair_shift[i, j] = shift[j] - shift[i]`` lays frame *j* (moving) on frame *i* (reference).
+* ``pair_shift[i, j] = shift[j] - shift[i]`` aligns frame *j* (moving) with frame *i* (reference).
 * "Not known" is NaN together with a status; 0 is a measurement.
 """
 

@@ -183,7 +183,7 @@ class Registration:
         )
 
     def without_shift(self, status: PairStatus) -> Registration:
-        """The same without its shift and covariance, and the status that says why."""
+        """The same without its shift and covariance, and with the status that says why."""
         unknown = Registration.unknown(len(self.shift), status)
         return replace(self, shift=unknown.shift, covariance=unknown.covariance, status=status)
 

@@ -214,7 +214,7 @@ class Verdict:
 
     @classmethod
     def of(cls, findings: Iterable[Finding]) -> Verdict:
-        """As bad as the worst of the findings."""
+        """The verdict on findings: as bad as the worst of them."""
         all_findings, order = tuple(findings), list(Trust)
         return cls(
             max((finding.trust for finding in all_findings), key=order.index, default=Trust.GOOD),
@@ -223,7 +223,7 @@ class Verdict:
 
     @classmethod
     def read(cls, attributes: Mapping[Any, Any]) -> Self:
-        """Read it from the attributes of a dataset, as `attributes` makes them."""
+        """Read a verdict from the attributes of a dataset, as `attributes` makes them."""
         rows = json.loads(attributes["verdict_reasons"])
         findings = [Finding(Trust(r["trust"]), Reason(r["code"]), r["words"]) for r in rows]
         return cls(Trust(attributes["verdict"]), tuple(findings))
@@ -237,7 +237,7 @@ class Verdict:
         return self.trust + (f" ({'; '.join(self.reasons)})" if self.findings else "")
 
     def attributes(self) -> dict[str, str]:
-        """What a shifts dataset holds of it: the word, and the findings as JSON."""
+        """As attributes of a shifts dataset: the word, and the findings as JSON."""
         return {
             "verdict": str(self.trust),
             "verdict_reasons": json.dumps([finding.row() for finding in self.findings]),

@@ -116,7 +116,7 @@ class FrameStatus(Status):
 
     @property
     def of_reading(self) -> bool:
-        """Whether reading a frame may give it; the others the solve says of one that was read."""
+        """Whether reading a frame can set it; the solve sets the others."""
         return self.code < FrameStatus.DISCONNECTED.code
 
 

@@ -1,12 +1,12 @@
-"""What frames do besides being shifted: they turn, are magnified, sheared.
+"""Motion of frames beyond a shift: rotation, magnification, shear, local motion.
 
-`model_choice` tells which of these frames of a series have. `series_motion` goes from measured
-pairs and solved shifts to the linear motion of every frame, in rounds; `fit_tasks` is what a task
-does in one. `moved_images` moves frames by what is known, `pair_fit` measures what is left between
-two of them, in the `generators` of a model.
-
-`local_motion` finds fields of shifts where parts of frames move by themselves: `local_pairs` asks
-boxes of the frame, and `local_prior` makes smooth fields of what they say.
+- `model_choice`: chooses the model, if the settings leave it open
+- `series_motion`: from pairs and solved shifts to the linear motion of every frame, in rounds
+- `fit_tasks`: the tasks of one round
+- `moved_images`: moves frames by the motion known so far
+- `pair_fit`: measures the remaining motion of a pair, in terms of the `generators` of a model
+- `local_motion`: fields of shifts, where parts of frames move on their own
+- `local_pairs`: measures boxes of the frame; `local_prior` turns them into smooth fields
 """
 
 from steadystack.motion.generators import make_generators

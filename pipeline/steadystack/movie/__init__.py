@@ -1,7 +1,8 @@
 """A movie of a series, as recorded beside corrected.
 
-`panels` are the pictures of a frame, as tasks make them, and `captions` what stands around them;
-`filming` plans the movie and writes it, by PyAV.
+- `panels`: the pictures of a frame, as tasks make them
+- `captions`: the text and scale bar around them
+- `filming`: plans the movie and writes it, with PyAV
 """
 
 from steadystack.movie.filming import Movie, check_movie, plan_movie, write_movie

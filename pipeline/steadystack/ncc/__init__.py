@@ -1,8 +1,9 @@
 """Masked normalized cross-correlation: terms that add over tiles and blocks, and their quotient.
 
-`masked` images and their masks are cut into `tiles`; `sums` computes the terms of a pair over a
-window of `lags`, some as `box_sums`; `terms` adds them up; `quotient` computes the surface from
-them.
+- `masked`: images with their masks, which are cut into `tiles`
+- `sums`: computes the terms of a pair over a window of `lags`; some of them are `box_sums`
+- `terms`: adds them up
+- `quotient`: computes the surface from them
 """
 
 from steadystack.ncc.lags import Window, make_window

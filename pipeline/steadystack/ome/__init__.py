@@ -1,7 +1,8 @@
-"""OME-Zarr metadata as types, which is read in one place and written in one place.
+"""OME-Zarr metadata as types, read and written in one place each.
 
-`metadata` reads what a group says of itself: an image, a plate, a well, a collection. `attributes`
-makes those of an image that is to be written, and `scenes` those of displacements.
+- `metadata`: reads the metadata of a group: an image, a plate, a well, a collection
+- `attributes`: makes those of an image to be written
+- `scenes`: makes those of displacements
 """
 
 from steadystack.ome.attributes import (

@@ -1,10 +1,12 @@
-"""Write what a run leaves beside the shifts dataset.
+"""Write the outputs of a run other than the shifts dataset.
 
-`pyramids` are OME-Zarr images, written region by region, and `progress` says how far they are;
-`ome_tiff` is one file; `small` are single images, tables and stacks that are written at once, and
-`field_groups` displacements of points. `kept` is what stays of a stack whose series has grown.
-`marks` tell files that were made here from those of others, which nothing replaces, and `origins`
-of which run images are.
+- `pyramids`: OME-Zarr images, written region by region; `progress` records how far they are
+- `ome_tiff`: a stack in one file
+- `small`: single images, tables and stacks that are written at once
+- `field_groups`: displacements of points
+- `kept`: what is kept of a corrected stack whose series has grown
+- `marks`: distinguish files made here from those of others, which are never replaced
+- `origins`: which run an image belongs to
 """
 
 from steadystack.outputs.field_groups import (

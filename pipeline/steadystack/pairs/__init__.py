@@ -1,8 +1,11 @@
 """Which pairs of frames to measure, and which of them to measure together.
 
-`strategies` selects pairs, `batching` cuts them into batches; `weak` chooses further ones where a
-solution is weak. `spreading` takes some of many. `channel_votes` joins what several channels say
-of a pair.
+- `strategies`: selects pairs
+- `batching`: groups them into batches
+- `weak`: chooses extra pairs where a solution is weak
+- `spreading`: picks an even sample
+- `channel_votes`: combines the shifts of a pair from several channels
+
 Numbers in, numbers out: nothing here reads a pixel.
 """
 

@@ -1,7 +1,9 @@
-"""What each part of the frame says of a pair: cells of a grid that are asked by themselves.
+"""What each part of the frame says about a pair: cells of a grid, evaluated separately.
 
-`grid` cuts the frame; `smoothing` makes frames ready; `score_sums` goes over the pixels of pairs
-at their shift, and `scores` tells by how much each part moves the shift of the whole.
+- `grid`: divides the frame
+- `smoothing`: prepares frames
+- `score_sums`: sums over the pixels of pairs at their shift
+- `scores`: by how much each part moves the shift of the whole
 """
 
 from steadystack.parts.grid import PartGrid

@@ -1,9 +1,11 @@
 """From an NCC surface to a shift with its covariance, or the status that says why there is none.
 
-`choice` finds the best lag among the `maxima`; a `patch` is the surface around it, `cutting` makes
-it, and `surroundings` are the patches of several surfaces; `summit` is the maximum between the
-pixels; `ridges` do not fall off from it in all directions; what stands `still` in both images makes
-crests; `registration` joins them.
+- `choice`: chooses the lag among the `maxima`
+- `patch`: the surface around it, which `cutting` makes; `surroundings`: those of several surfaces
+- `summit`: the maximum between the pixels
+- `ridges`: surfaces that do not fall off in all directions
+- `still`: crests from what stands still in both images
+- `registration`: combines these steps
 """
 
 from steadystack.peak.choice import Peak, compute_significance, find_peak

@@ -1,10 +1,13 @@
 """From settings to an opened run: everything that is known before the first frame is read.
 
-`inputs` are the settings of each of many inputs; `series` opens a stack with its masks, which
-`masking` finds; `initial_shifts` is what is known of frames before, `outside_image` an external
-reference; `layout` makes pairs, method and sizes of tasks; `forecast` says what all that takes.
-`paths` refuses outputs on inputs or on each other; `growth` finds what was measured of a series
-that has grown since.
+- `inputs`: the settings of each of many inputs
+- `series`: opens a stack with its masks, which `masking` finds
+- `initial_shifts`: shifts known beforehand
+- `outside_image`: an external reference
+- `layout`: chooses pairs, method and task sizes
+- `forecast`: estimates memory and work
+- `paths`: refuses outputs that lie on inputs or on each other
+- `growth`: finds what was already measured of a series that has grown
 """
 
 import lazy_loader

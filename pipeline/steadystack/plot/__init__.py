@@ -1,4 +1,4 @@
-"""Pictures of a shifts dataset for Python: they take axes, draw on them, and return them.
+"""Figures of a shifts dataset for Python: they take axes, draw on them, and return them.
 
 `curves` draws tables, `nodes` local shifts, `pictures` images and masks, on a `canvas`.
 """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"z": "#009e73", "y": "#d55e00", "x": "#0072b2"}
-"""The colours of the axes, which the colour-blind can tell apart as well."""
+"""The colours of the axes, which colour-blind readers can tell apart, too."""
 BAD, WORSE = "#cc79a7", "#e69f00"
 # Most points of a curve that are drawn, and most marks that are not drawn as pixels.
 MOST_POINTS, MOST_MARKS = 2000, 3000
@@ -31,7 +31,7 @@ def require_matplotlib() -> None:
 def new_figure(width: float, height: float, *, layout: bool = True) -> Figure:
     """An empty figure of this width and height, inches, that draws without a screen.
 
-    `layout` says whether matplotlib finds places for its axes; else `lay_out` does, in the end.
+    `layout` says whether matplotlib places its axes; if not, call `lay_out` at the end.
     """
     require_matplotlib()
     from matplotlib import rc_context
@@ -42,7 +42,7 @@ def new_figure(width: float, height: float, *, layout: bool = True) -> Figure:
 
 
 def lay_out(figure: Figure) -> None:
-    """Scale all axes of a figure alike, so that they and what stands around them fill it.
+    """Scale all axes of a figure alike, so that they and their labels fill it.
 
     Labels are measured once, where matplotlib's layouts measure them twice and draw once more.
     """
@@ -61,7 +61,7 @@ def lay_out(figure: Figure) -> None:
 
 
 def make_plain(text: str) -> str:
-    """Make of any text, such as a name, one that matplotlib draws as it is: $ begins no formula."""
+    """Escape a text, such as a name, so that matplotlib draws it as it is: $ starts no formula."""
     return text.replace("$", r"\$")
 
 

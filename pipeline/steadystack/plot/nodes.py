@@ -37,8 +37,8 @@ class NodeShifts:
     Attributes
     ----------
     off : (frames, rows, columns, axes) [z,] y, x, pixels; NaN: not known
-    std : likewise, its standard deviation: that of the whole local shift, as `frame_shift` is the
-        number that the dataset holds
+    std : likewise, its standard deviation: that of the whole local shift, since the
+        `frame_shift` that is subtracted counts as exact
     size : (frames, rows, columns) pixels, how far they differ
     status : (frames, rows, columns) codes of `LocalStatus`
     y, x : (rows,), (columns,) positions of the nodes, pixels of the anchor's frame

@@ -1,9 +1,12 @@
 """Judge a run by what its checks found: findings, advice, the verdict.
 
-`assessment` gives the verdict on a dataset. `judge` has the verdict and the findings on frames,
-`pair_findings` those on pairs, `check_findings` those from the checks, `static_findings` those
-about what stands still; `advice` has every advice text; `worst_pairs` reads the pairs that fit
-worst again.
+- `assessment`: the verdict on a dataset
+- `judge`: the verdict on tables, and the findings on frames
+- `pair_findings`: the findings on pairs
+- `check_findings`: those from the checks
+- `static_findings`: those on what stands still
+- `advice`: the text of all advice
+- `worst_pairs`: reads the worst-fitting pairs again
 """
 
 import lazy_loader

@@ -1,9 +1,13 @@
 """Any stack and mask in: small descriptions first, then frame by frame.
 
-`stacks` finds out what a path holds, with `formats` (what a store says of itself), `many_files`
-(series of TIFF files and pictures) and `positions` (plates and collections). `references` say where
-in a store an array is, `composed` are arrays made of others; `frames` reads those of a stack or a
-DataArray and `masks` joins masks to either; `single_images` reads one image of any size.
+- `stacks`: finds out what a path holds
+- `formats`: what a store says about itself
+- `many_files`: series of TIFF files, pictures and HDF5 files
+- `positions`: plates and collections
+- `references`: where in a store an array is; `composed`: arrays made of others
+- `frames`: reads the frames of a stack or a DataArray
+- `masks`: adds masks to either
+- `single_images`: reads one image of any size
 """
 
 import lazy_loader

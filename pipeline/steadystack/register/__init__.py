@@ -1,9 +1,11 @@
-"""One pair of images: the lags that are searched, its surface, its shift.
+"""One pair of images: the lags to search, its surface, its shift.
 
-`translation` has the public functions for a `plain_pair` of arrays: measured again with parts of
-it that it would `leave_out`, by a `gradient_fit`, and under other `conditionings`; the `quick` way
-is for checks.
-`search` has the single steps, for frames that have other pairs or are read in blocks.
+- `translation`: the public functions, for a `plain_pair` of arrays
+- `leave_out`: measures a pair again without some of its parts
+- `gradient_fit`: fits the shift by the slopes of the images
+- `conditionings`: tries filters on a pair
+- `quick`: a faster way, for checks
+- `search`: the single steps, for frames with several pairs and frames read in blocks
 """
 
 from steadystack.register.conditionings import CAN_BE_HELPED

@@ -1,7 +1,6 @@
 """The result to look at: one picture, or one page that holds everything.
 
-`page` is the page, `facts` what it tells first, `figures` are the pictures, as files or as parts of
-a page.
+`page` is the page, `facts` its summary, `figures` the figures, as files or as parts of a page.
 """
 
 from steadystack.report.figures import check_report_path, draw_pairs, draw_series, save_figure

@@ -1,9 +1,13 @@
 """From pair shifts to one shift per frame.
 
-`solution` joins the steps: components of the pair graph by `graph`, pairs that contradict the rest
-by `robust`, frames unlike the others by `likeness`, the weighted `system` and its `factors`, and
-the error that the parts of the frame tell of by `jackknife`; `majority` leaves those out that go
-their own way; `gaps` fills in frames that have no shift.
+- `solution`: combines the steps
+- `graph`: components of the pair graph
+- `robust`: pairs that contradict the rest
+- `likeness`: frames unlike the others
+- `system`: the weighted least squares; `factors`: its factorization
+- `jackknife`: the error from the parts of the frame
+- `majority`: leaves out parts that go their own way
+- `gaps`: fills in frames that have no shift
 """
 
 from steadystack.solve.gaps import interpolate_missing

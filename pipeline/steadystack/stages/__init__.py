@@ -1,9 +1,11 @@
 """The stages of a run: settings or arrays in, files or a dataset out.
 
-`steps` are plan, measure, solve, correct, report and run; `measuring`, `solving`, `correcting` and
-`reporting` do their work, the last also for other programs. `sharing` measures in shares that are
-run by themselves, and `many_inputs` takes many inputs; `in_memory` does the same for arrays.
-`results` is between tables and the dataset.
+- `steps`: plan, measure, solve, correct, report and run
+- `measuring`, `solving`, `correcting`, `reporting`: their work; `reporting` also exports
+- `sharing`: measures shares of the pairs in separate runs
+- `many_inputs`: runs many inputs
+- `in_memory`: does the same for arrays
+- `results`: from the tables to the dataset and back
 """
 
 import lazy_loader

@@ -67,9 +67,9 @@ def run_all(
     """Run every input of the settings, one after the other; if one fails, the others still run.
 
     Each continues where an earlier run stopped. After every input, `told` is called with its
-    outcome, and the table `output.summary` is rewritten if shifts are made; if that fails, such as
-    where somebody edited it meanwhile, the error is raised after the last input. Problems that
-    concern all inputs are raised as InputError before the first one. `command` is the stage to run;
+    outcome, and the table `output.summary` is rewritten if shifts are made; if that fails, for
+    example because somebody edited it meanwhile, the error is raised after the last input. Problems
+    that concern all inputs raise InputError before the first one. `command` is the stage to run;
     `inputs` are the settings of each input by name, if they are already known. Returns an outcome
     for each: name, status, numbers of pairs, verdict.
     """

@@ -1,8 +1,10 @@
-"""Look at a stack and at its steady one in napari, and draw a region or a mask there.
+"""Look at a stack and its corrected version in napari, and draw a region or a mask there.
 
-`shown_layers` says which layers there are, `channel_images` the pixels of each channel as taken and
-steady, `object_layer` where an object is in them, `drawings` makes settings of what was drawn, and
-`window` shows them; only it knows napari.
+- `shown_layers`: which layers there are
+- `channel_images`: the pixels of each channel, as recorded and corrected
+- `object_layer`: where a followed object is in them
+- `drawings`: turns what was drawn into settings
+- `window`: shows them; only this module uses napari
 """
 
 import lazy_loader

@@ -1,9 +1,10 @@
 """Frames moved by their shifts, and which of their pixels are known afterwards.
 
-`boxes` are regions of frames and of moved frames; `moving` interpolates between the pixels, by the
-filters of `separable`, and `turning` where frames have a `linear` motion as well, or one that is
-local, of `fields`, by `splines`; `filling` gives pixels values where a mask has none, and `holes`
-fills small ones for the eye.
+- `boxes`: regions of frames and of moved frames
+- `moving`: moves by a shift, interpolating with the filters of `separable`
+- `turning`: moves by a `linear` motion or by local `fields`, interpolating with `splines`
+- `filling`: gives values to pixels that a mask excludes
+- `holes`: fills small holes, for the eye
 """
 
 from steadystack.warp.boxes import (
