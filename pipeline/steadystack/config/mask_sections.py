@@ -109,7 +109,7 @@ class MaskSection(Section):
     parts: Literal["auto"] | None = Field(
         AUTO,
         description=(
-            "exclude ninths of the frame that go their own way (an object, a label) from "
+            "exclude parts of the frame that go their own way (an object, a label) from "
             "measuring; auto: find them on some frames, and exclude them if that makes the shifts "
             "more precise; null: do not look for them"
         ),

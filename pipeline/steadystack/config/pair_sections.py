@@ -49,7 +49,7 @@ class PreprocessSection(Section):
         AUTO,
         description=(
             "Gaussian blur of this sigma, pixels, plane by plane; null: off; auto: off, unless "
-            "most pairs have no shift without it"
+            "over a quarter of the pairs tried have no shift without it"
         ),
     )
     high_pass: Sigma | Literal["auto"] | None = Field(
@@ -57,7 +57,7 @@ class PreprocessSection(Section):
         description=(
             "subtract a Gaussian blur of this sigma, pixels, plane by plane; pixels within 0.8 "
             "sigma of the edges of frame and mask are then not valid; null: off; auto: off, "
-            "unless most pairs have no shift without it"
+            "unless over a quarter of the pairs tried have no shift without it"
         ),
     )
 
