@@ -8,8 +8,8 @@ import pytest
 from steadystack.conditioning import local_planes
 from steadystack.conditioning.local_planes import (
     MOST_ONE_SIDED,
+    compute_filter_radius,
     find_even_surroundings,
-    find_reach,
     fit_planes,
 )
 
@@ -31,7 +31,7 @@ def make_sums(size: int, sigma: float) -> np.ndarray:
     if sigma >= local_planes.SMALLEST_BOX_SIGMA:
         width = local_planes._choose_box_width(sigma)
         return np.linalg.matrix_power((distance <= width // 2) / width, 3)
-    return np.exp(-(distance**2) / (2 * sigma**2)) * (distance <= find_reach(sigma))
+    return np.exp(-(distance**2) / (2 * sigma**2)) * (distance <= compute_filter_radius(sigma))
 
 
 @pytest.mark.parametrize(("shape", "sigma"), CASES)

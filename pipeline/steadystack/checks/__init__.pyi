@@ -1,5 +1,5 @@
 from .fixed_pattern_check import check_fixed_pattern, is_at_rest
-from .mask_check import NO_MOTION_PX, check_mask, find_doubt_of_mask
+from .mask_check import NO_MOTION_PX, check_mask, explain_doubtful_mask
 from .moving_parts import check_moving_parts
 from .pilot import find_what_to_leave_out, run_pilot, try_pairs
 from .probe_pairs import check_probe_pairs
@@ -34,7 +34,7 @@ __all__ = [
     "check_probe_pairs",
     "check_series",
     "check_sharpness",
-    "find_doubt_of_mask",
+    "explain_doubtful_mask",
     "find_what_to_leave_out",
     "is_at_rest",
     "is_checked",

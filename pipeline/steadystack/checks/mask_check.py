@@ -127,8 +127,8 @@ def _find_middle(shape: Sequence[int], pixels: int) -> Slices:
 DOUBT_READ, DOUBT_SEEN = 2**24, 2**21
 
 
-def find_doubt_of_mask(setup: Setup) -> str | None:
-    """Why the mask is hardly what was meant, by the middle frame; None if it may well be.
+def explain_doubtful_mask(setup: Setup) -> str | None:
+    """Say why the mask looks wrong, judging by the middle frame; None if it does not.
 
     Reads that frame if a mask is given and frames are not too large.
     """

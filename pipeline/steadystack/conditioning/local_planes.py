@@ -78,8 +78,8 @@ def _find_even_in_box(
 _keep_even_in_box = lru_cache(maxsize=4)(_find_even_in_box)
 
 
-def find_reach(sigma: float) -> int:
-    """Find how far away, in pixels, a pixel counts."""
+def compute_filter_radius(sigma: float) -> int:
+    """Compute the radius of the filter, pixels: beyond it, no pixel counts."""
     if sigma < SMALLEST_BOX_SIGMA:
         return int(GAUSSIAN_RADII * sigma + 0.5)
     return 3 * (_choose_box_width(sigma) // 2)
@@ -180,7 +180,7 @@ class _Line:
 @lru_cache(maxsize=64)
 def _find_line(size: int, start: int, stop: int, sigma: float) -> _Line:
     """What lies around the pixels of a line that is valid from `start` to `stop`."""
-    valid, reach = np.zeros(size, bool), find_reach(sigma)
+    valid, reach = np.zeros(size, bool), compute_filter_radius(sigma)
     valid[start:stop] = True
     around = _Neighbourhood.make(valid, sigma)
     inside = [(start, start + reach), (stop - reach, stop)]

@@ -14,7 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from steadystack.conditioning.local_planes import find_even_surroundings, find_reach, fit_planes
+from steadystack.conditioning.local_planes import (
+    compute_filter_radius,
+    find_even_surroundings,
+    fit_planes,
+)
 from steadystack.model import MEDIAN_DEVIATION, TOO_LARGE, Bools, Floats, find_finite_pixels
 
 # A pixel stands out from the median of a box of this side by so many deviations of what all do.
@@ -108,7 +112,7 @@ def narrow(valid: Bools, conditioning: Conditioning) -> Bools:
 def compute_reach(conditioning: Conditioning) -> int:
     """Compute how far away, in pixels, a pixel affects a conditioned one."""
     return sum(
-        find_reach(sigma)
+        compute_filter_radius(sigma)
         for sigma in (conditioning.low_pass, conditioning.high_pass)
         if sigma is not None
     )

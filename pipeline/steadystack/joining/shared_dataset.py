@@ -32,9 +32,9 @@ from steadystack.quality import LARGE_ERROR_PX
 from steadystack.run_log import collect_versions
 from steadystack.stages import make_run_dataset
 
-# What the verdict of a position says that the others make good, or that the shared drift says anew;
-# not what a camera or a scene may do to all positions alike.
-MADE_GOOD = (
+# Reasons for the verdict of a position that the others compensate, or that the shared drift states
+# again; not those that a camera or a scene may give to all positions alike.
+COMPENSATED = (
     Reason.LOST_FRAMES, Reason.PARTS, Reason.LARGE_ERRORS, Reason.ANCHOR, Reason.DISSIMILAR_FRAMES,
     Reason.REJECTED_PAIRS, Reason.CONTRADICTIONS, Reason.PAIRS_LOW_NCC, Reason.PAIRS_AMBIGUOUS,
     Reason.PAIRS_LOW_OVERLAP,
@@ -248,7 +248,7 @@ def _judge_positions(
         series[n].name: [
             finding
             for finding in Verdict.read(own[n].attrs).findings
-            if finding.code not in MADE_GOOD or not shares[n]
+            if finding.code not in COMPENSATED or not shares[n]
         ]
         for n in counting
     }

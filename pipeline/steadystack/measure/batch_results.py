@@ -14,9 +14,9 @@ from steadystack.model import PAIR_RESULTS, FrameStatus, Ints, PairStatus, PairT
 from steadystack.ncc import Terms
 from steadystack.pairs import join_channels
 
-# What a pair without a shift tells, the first that one of its channels has; and a frame. What can
-# be there later, or be read the next time, comes first.
-TOLD_OF_PAIR = (
+# The status of a pair without a shift, or of a frame: the first of these that one of its channels
+# has. What may still be found, or be read the next time, comes first.
+PAIR_STATUS_ORDER = (
     PairStatus.UNREADABLE,
     PairStatus.AT_SEARCH_LIMIT,
     PairStatus.AMBIGUOUS,
@@ -26,7 +26,7 @@ TOLD_OF_PAIR = (
     PairStatus.FLAT,
     PairStatus.EMPTY,
 )
-TOLD_OF_FRAME = (
+FRAME_STATUS_ORDER = (
     FrameStatus.UNREADABLE,
     FrameStatus.INCOMPLETE,
     FrameStatus.OK,
@@ -102,7 +102,7 @@ def join_results(channels: Sequence[BatchResult]) -> BatchResult:
     weight = np.einsum("pcii->pc", joined.weights) / joined.shift.shape[1]
     has_shift = np.asarray(np.isfinite(joined.shift).all(axis=1))
     is_any = is_known.any(axis=1)
-    told = _rank(status, TOLD_OF_PAIR).argmin(axis=1)
+    told = _rank(status, PAIR_STATUS_ORDER).argmin(axis=1)
     best = np.where(is_any, (weight + is_known).argmax(axis=1), told)
     columns: dict[str, Any] = {
         column.field: np.stack([getattr(table, column.field) for table in tables])[best, rows]
@@ -125,7 +125,7 @@ def join_results(channels: Sequence[BatchResult]) -> BatchResult:
     }
     first = channels[0]
     read = np.stack([result.columns["frame_read_status"] for result in channels])
-    of_frame, frames = _rank(read, TOLD_OF_FRAME).argmin(axis=0), np.arange(len(first.frames))
+    of_frame, frames = _rank(read, FRAME_STATUS_ORDER).argmin(axis=0), np.arange(len(first.frames))
     reasons = [result.reasons for result in channels]
     of_frames = {
         name: np.stack([result.columns[name] for result in channels])[of_frame, frames]

@@ -44,7 +44,7 @@ FAR, TOO_FAR, TOO_FAR_PX = 2.0, 4.0, 1.0
 # Without one part of the frame, or in fine detail, pairs change by so many pixels and times what is
 # stated; the share of them that have no shift without one part. Of 110 random series that were
 # right one lost so many, and none changed so much. Where this share is lost without another part,
-# too, pairs are lost for little, as they are of scenes of large detail: nothing hangs on one part.
+# too, pairs are easily lost, as in scenes of large detail: nothing depends on one part.
 CHANGES_PX, PART_CHANGES, DETAIL_CHANGES, DETAIL_DIFFERS = 0.1, 1.5, 1.3, 2.0
 # Without parts that most others contradict. (12 to 30 times where a label decided against a scene;
 # up to 2.2 where most of the scene was in one of them, and pairs without it were poor.)
@@ -53,7 +53,7 @@ OUTVOTED = 4.0
 # this, and of 27 that a fine pattern made wrong 26; of 38 that were right under light that moves
 # three were, two of them above the second.)
 HELD_BACK, HELD_BACK_FAR, HELD_BACK_PX = 2.5, 4.0, 0.05
-HANGS, HANGS_ON_NONE = 0.8, 0.6
+LOST_WITHOUT_ONE, LOST_WITHOUT_NEXT = 0.8, 0.6
 # Fine detail of the mean that is lost by moving the frames: this share, so many standard errors.
 # Of 110 random series that were right three lost 2 to 3 %, with an object that goes its way.
 LESS_SHARP, SHARP_ERRORS = 0.015, 4.0
@@ -227,7 +227,7 @@ def advise_on_probes(
             f"{probes.part_pull:.2f} px, {probes.part_excess:.1f} times the stated error (a "
             f"label, dirt, an object?): {advice.masking}",
         )
-    elif probes.lost > HANGS and probes.lost_next < HANGS_ON_NONE and not is_told:
+    elif probes.lost > LOST_WITHOUT_ONE and probes.lost_next < LOST_WITHOUT_NEXT and not is_told:
         yield Finding(
             Trust.CHECK,
             Reason.ONE_PART,

@@ -15,7 +15,7 @@ import xarray as xr
 
 from steadystack.checks import (
     check_series,
-    find_doubt_of_mask,
+    explain_doubtful_mask,
     find_what_to_leave_out,
     is_checked,
     run_pilot,
@@ -252,7 +252,7 @@ def measure_all(opened: OpenRun, *, is_solved_next: bool = False) -> xr.Dataset:
         if get_place(get_journal_path(opened.path)).exists():  # they may be nowhere else
             save_over_journal(dataset, opened.path)
         return dataset
-    if not opened.is_share and (doubt := find_doubt_of_mask(opened.setup)) is not None:
+    if not opened.is_share and (doubt := explain_doubtful_mask(opened.setup)) is not None:
         log.warning("%s", doubt)
     with log_stage("preparing"):
         setup = add_camera_images(
