@@ -196,6 +196,7 @@ def test_a_length_needs_a_pixel_size():
 def test_regions_as_one_text():
     assert split_region("--region", "64:320, 20 um:70 um") == [[64, 320], ["20 um", "70 um"]]
     assert split_region("--region", ":,5:60") == [None, [5, 60]]
+    assert split_region("--region", "-5:60") == [[-5, 60]]
     for text in ("64", "1:2:3", "5:,0:3", "a"):
         with pytest.raises(InputError, match="is not first:stop"):
             split_region("--region", text)

@@ -280,6 +280,7 @@ def split_region(key: str, text: str) -> list[list[float | str] | None]:
 
     A side of ":" is all of its axis, None. `key` is for the error, an InputError.
     """
+    is_number = re.compile(r"-?\d+").fullmatch
     sides: list[list[float | str] | None] = []
     for part in text.split(","):
         ends = [end.strip() for end in part.split(":")]
@@ -289,7 +290,7 @@ def split_region(key: str, text: str) -> list[list[float | str] | None]:
                 "such as 64:320,100:356; ':' is all of an axis"
             )
         whole = ends == ["", ""]
-        sides.append(None if whole else [int(end) if end.isdecimal() else end for end in ends])
+        sides.append(None if whole else [int(end) if is_number(end) else end for end in ends])
     return sides
 
 

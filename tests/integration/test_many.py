@@ -273,7 +273,7 @@ def test_every_input_is_in_one_share_and_those_are_alike_in_size(count):
     [
         ("3/2", "--inputs 3/2: shares are numbered from 1 to 2"),
         ("0/2", "--inputs 0/2: shares are numbered from 1 to 2"),
-        ("4/4", "--inputs 4/4: there are only 3 inputs for 4 shares; take at most 3 shares"),
+        ("4/4", "--inputs 4/4: there are only 3 inputs for 4 shares; take at most 3"),
         ("1/0", "--inputs '1/0' is not a part such as 3/16"),
         ("2", "--inputs '2' is not a part such as 3/16"),
     ],

@@ -205,7 +205,7 @@ def _choose_linear(strengths: Mapping[str, Strength], parts: LocalMotion) -> Mod
     most = MOST_LEFT * max(strengths[kind].size for kind in taken)
     left = [kind for kind in kinds if kind not in taken and strengths[kind].size > most]
     if any(strengths[kind].size > strengths[kind].std for kind in left):
-        reason = f"but {MODELS[taken[-1]]} leaves nearly as much {' and '.join(left)} unexplained"
+        reason = f"but {MODELS[taken[-1]]} leaves much {' and '.join(left)} unexplained"
         return ModelChoice("translation", strengths, reason)
     return ModelChoice(MODELS[taken[-1]], strengths)
 

@@ -137,9 +137,9 @@ def share_inputs(config: Config, text: str) -> tuple[Config, dict[str, Config]]:
     config = use_this_machine(config).model_copy(update={"output": output})
     inputs = resolve_inputs(config)
     if count > len(inputs):
+        known = "is only 1 input" if len(inputs) == 1 else f"are only {len(inputs)} inputs"
         raise InputError(
-            f"--inputs {text}: there are only {len(inputs)} inputs for {count} shares; take at "
-            f"most {len(inputs)} shares"
+            f"--inputs {text}: there {known} for {count} shares; take at most {len(inputs)}"
         )
     return config, dict(list(inputs.items())[number - 1 :: count])
 
