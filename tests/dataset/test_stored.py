@@ -9,6 +9,7 @@ import h5netcdf
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from steadystack.csv_files import read_positions
 from steadystack.dataset import (
@@ -101,7 +102,7 @@ def test_what_lies_in_a_dataset_beside_its_columns_is_named(tmp_path, dataset):
         check_holds_no_more(path)
     with pytest.raises(InputError, match=r"s\.zarr/tracks was not written"):
         save_shifts(dataset, path)
-    check_holds_no_more(path, also=["tracks"])
+    check_holds_no_more(path, also=dataset.assign(tracks=1))
 
 
 @pytest.mark.parametrize("what", ["variable", "group"])
@@ -118,6 +119,55 @@ def test_what_lies_in_a_netcdf_beside_its_columns_is_named(tmp_path, dataset, wh
             replace_it(path)
     with h5netcdf.File(path) as file:
         assert "tracks" in (file.variables if what == "variable" else file.groups)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [("s.zarr", "time"), ("s.nc", "time"), ("s.nc", ""), ("alone", ""), ("alone", "pair_ncc")],
+)
+def test_attributes_that_others_add_are_read_over_and_not_replaced(
+    tmp_path, dataset, name, variable
+):
+    path = str(tmp_path / ("s.nc" if name == "s.nc" else "s.zarr"))
+    save_shifts(dataset, path)
+    check_holds_no_more(path)
+    if name == "s.nc":
+        with h5netcdf.File(path, "a") as file:
+            (file.variables[variable] if variable else file).attrs["sample"] = "x"
+    else:
+        group = zarr.open_group(path, mode="r+", use_consolidated=False)
+        (group[variable] if variable else group).attrs["sample"] = "x"
+        if name == "s.zarr":
+            zarr.consolidate_metadata(path, zarr_format=2)
+    found = load_shifts(path)
+    xr.testing.assert_equal(found, dataset)
+    told = f"the attribute 'sample' {f'of {variable} ' if variable else ''}in {path} was not writ"
+    for replace_it in (check_holds_no_more, lambda path: save_shifts(dataset, path)):
+        with pytest.raises(InputError, match=told) as caught:
+            replace_it(path)
+        assert "delete it there, or set another output.shifts" in str(caught.value)
+    changed = dataset.copy()
+    (changed[variable] if variable else changed).attrs["sample"] = "y"
+    save_shifts(changed, path)  # the new one has it, too
+    found = load_shifts(path)
+    assert (found[variable] if variable else found).attrs["sample"] == "y"
+
+
+@pytest.mark.parametrize("name", ["s.zarr", "s.nc"])
+def test_a_dataset_of_an_earlier_version_does_not_tell_whose_attributes_are(
+    tmp_path, dataset, name
+):
+    path = str(tmp_path / name)
+    digests = json.loads(dataset.attrs["digests"])
+    del digests["attribute_names"]
+    older = dataset.assign_attrs(digests=json.dumps(digests))
+    if name == "s.nc":
+        older.to_netcdf(path, engine="h5netcdf")
+    else:
+        older.to_zarr(path, zarr_format=2)
+    xr.testing.assert_equal(load_shifts(path), dataset)
+    check_holds_no_more(path)
+    save_shifts(dataset, path)
 
 
 def test_a_path_that_holds_no_shifts(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,26 +14,33 @@ from steadystack.model import COLUMNS
 
 DIGESTS = "digests"  # the attribute that holds them
 ATTRIBUTES_KEY = "attributes"  # under this name: the digest of all other attributes
+NAMES_KEY = "attribute_names"  # under this one: their names, by variable; "": of the dataset
 DIGEST_BYTES = 16
 DTYPES = {column.name: np.dtype(column.dtype) for column in COLUMNS}
 
 
 def add_digests(dataset: xr.Dataset) -> xr.Dataset:
     """Return the dataset with the digests of its variables and attributes as an attribute."""
-    return dataset.assign_attrs({DIGESTS: json.dumps(_compute_digests(dataset))})
+    digests = _compute_digests(dataset) | {NAMES_KEY: _list_attribute_names(dataset)}
+    return dataset.assign_attrs({DIGESTS: json.dumps(digests)})
 
 
 def list_changed_parts(dataset: xr.Dataset) -> list[str]:
     """List the parts of a dataset that are missing, or do not match their digest.
 
     A part is the name of a variable, or "attributes". All parts are listed if the digests
-    themselves cannot be read; variables that have no digest are not looked at.
+    themselves cannot be read; variables that have no digest, and attributes that were added, are
+    not looked at.
     """
     expected = _read_digests(dataset.attrs)
-    actual = _compute_digests(dataset)
+    actual = _compute_digests(dataset, list_described(dataset.attrs))
     if expected is None:
         return list(actual)
-    return [name for name, digest in expected.items() if actual.get(name) != digest]
+    return [
+        name
+        for name, digest in expected.items()
+        if name != NAMES_KEY and actual.get(name) != digest
+    ]
 
 
 def digest_solution(shifts: xr.Dataset) -> str:
@@ -70,7 +77,9 @@ def is_edited(shifts: xr.Dataset) -> bool:
     order = ("frame", "axis")
     if set(variable.dims) != set(order):
         return False
-    return _compute_digest("frame_shift", variable.transpose(*order)) != digests["frame_shift"]
+    return bool(
+        _compute_digest("frame_shift", variable.transpose(*order)) != digests["frame_shift"]
+    )
 
 
 def has_digests(dataset: xr.Dataset) -> bool:
@@ -80,10 +89,22 @@ def has_digests(dataset: xr.Dataset) -> bool:
 def list_digested(attributes: Mapping[Any, Any]) -> list[str] | None:
     """List the variables that a dataset was written with; None if its attributes do not tell."""
     digests = _read_digests(attributes)
-    return None if digests is None else list(digests)
+    return None if digests is None else [name for name in digests if name != NAMES_KEY]
 
 
-def _read_digests(attributes: Mapping[Any, Any]) -> dict[str, str] | None:
+def list_described(attributes: Mapping[Any, Any]) -> dict[str, list[str]] | None:
+    """List the attributes that each variable of a dataset was written with; "": the dataset's own.
+
+    None if its attributes do not tell, as those of earlier versions.
+    """
+    digests = _read_digests(attributes)
+    names = None if digests is None else digests.get(NAMES_KEY)
+    if not isinstance(names, dict) or not all(isinstance(each, list) for each in names.values()):
+        return None
+    return names
+
+
+def _read_digests(attributes: Mapping[Any, Any]) -> dict[str, Any] | None:
     """Read the digests that the attributes hold; None if they cannot be read."""
     try:
         digests = json.loads(attributes[DIGESTS])
@@ -92,8 +113,21 @@ def _read_digests(attributes: Mapping[Any, Any]) -> dict[str, str] | None:
     return digests if isinstance(digests, dict) else None
 
 
-def _compute_digests(dataset: xr.Dataset) -> dict[str, str]:
-    """Compute the digest of every variable, and one of the attributes of the dataset and theirs."""
+def _list_attribute_names(dataset: xr.Dataset) -> dict[str, list[str]]:
+    """List the attributes of each variable, and under "" those of the dataset, but the digests."""
+    variables = _decode_time(dataset).variables
+    names = {str(name): sorted(map(str, each.attrs)) for name, each in variables.items()}
+    names[""] = sorted(str(key) for key in dataset.attrs if key != DIGESTS)
+    return dict(sorted(names.items()))
+
+
+def _compute_digests(
+    dataset: xr.Dataset, names: Mapping[str, Collection[str]] | None = None
+) -> dict[str, str]:
+    """Compute the digest of every variable, and one of the attributes of the dataset and theirs.
+
+    Of attributes those that are in `names`, if it is given, as `list_described` gives it.
+    """
     dataset = _decode_time(dataset)
     digests = {
         str(name): _compute_digest(str(name), variable)
@@ -106,6 +140,12 @@ def _compute_digests(dataset: xr.Dataset) -> dict[str, str]:
     described[""] = {
         key: _make_plain(value) for key, value in dataset.attrs.items() if key != DIGESTS
     }
+    if names is not None:
+        described = {
+            name: {key: value for key, value in values.items() if key in names[name]}
+            for name, values in described.items()
+            if name in names
+        }
     text = json.dumps(described, sort_keys=True)
     return digests | {ATTRIBUTES_KEY: _hash(text.encode())}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,9 +15,11 @@ import xarray as xr
 from steadystack.dataset.columns import FORMAT
 from steadystack.dataset.digests import (
     ATTRIBUTES_KEY,
+    DIGESTS,
     add_digests,
     has_digests,
     list_changed_parts,
+    list_described,
     list_digested,
 )
 from steadystack.durable import check_nothing_else, explain_unwritable, get_place
@@ -28,6 +32,12 @@ HELD_BYTES = 2**27
 WRITTEN_BY = "expected the path of output.shifts, which `steadystack run` writes"
 # What others put into a file may not be what xarray decodes.
 AS_STORED: dict[str, Any] = {"decode_times": False, "mask_and_scale": False}
+# Attributes that tell how values are stored: whoever writes them, xarray reads them away.
+OF_STORAGE = {
+    *("_ARRAY_DIMENSIONS", "_FillValue", "missing_value", "coordinates", "grid_mapping"),
+    *("units", "calendar", "dtype", "scale_factor", "add_offset"),
+}
+READ_AT_ONCE = 16  # small files
 FIRST_WITH_DIGESTS = 3  # the format
 WAY_OUT = (
     "measure again with `steadystack run --overwrite`, or restore a copy of it "
@@ -46,7 +56,7 @@ def save_shifts(dataset: xr.Dataset, path: str) -> None:
     format, so that every xarray opens it in one step and without a warning.
     """
     dataset = add_digests(dataset)
-    check_holds_no_more(path, dataset.variables)
+    check_holds_no_more(path, dataset)
     try:
         if path.endswith(".nc"):
             _write_netcdf(dataset, path)
@@ -199,34 +209,68 @@ def check_replaceable(path: str) -> None:
 
 
 def check_holds_no_more(
-    path: str, also: Collection[Hashable] = (), way_out: str = "set another output.shifts"
+    path: str, also: xr.Dataset | None = None, way_out: str = "set another output.shifts"
 ) -> None:
     """Raise InputError if a dataset that is to be replaced holds what was not written with it.
 
-    `also` are variables that the new one has, too. What is no dataset of ours, or is damaged, is
-    not looked at.
+    That are variables, groups, files and attributes; `also` is the new one, which may have them,
+    too. What is no dataset of ours, or is damaged, is not looked at.
     """
     if not get_place(path).exists():
         return
+    new = xr.Dataset() if also is None else also
     is_netcdf = path.endswith(".nc")
     attributes, listed = _list_netcdf(path) if is_netcdf else _list_group(path)
-    if (ours := list_digested(attributes)) is not None:
-        check_nothing_else(path, listed, {*ours, *also}, way_out)
+    root = attributes.get("", {})
+    if (ours := list_digested(root)) is None:
+        return
+    check_nothing_else(path, listed, {*ours, *new.variables}, way_out)
+    written = list_described(root)
+    for name, found in attributes.items():
+        if written is None or name not in written:
+            continue
+        kept = new.attrs if not name else new[name].attrs if name in new.variables else ()
+        others = sorted({*found} - OF_STORAGE - {DIGESTS, *written[name], *map(str, kept)})
+        if others:
+            of = f" of {name}" if name else ""
+            raise InputError(
+                f"the attribute {others[0]!r}{of} in {path} was not written by steadystack, and "
+                f"would be lost with {path}, which is to be replaced: keep it elsewhere and "
+                f"delete it there, or {way_out}"
+            )
 
 
-def _list_group(path: str) -> tuple[dict[str, Any], list[str]]:
-    """The attributes of a Zarr group as stored, and all in it; nothing if it cannot be read."""
+def _list_group(path: str) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """The attributes in a Zarr group, and all in it; nothing if it cannot be read.
+
+    Attributes by variable, those of the group by "". They are read one by one: what is consolidated
+    does not know those that were added without it.
+    """
+    group = get_place(path)
     try:
-        attributes = dict(get_place(path).open_zarr().attrs)
+        attributes: dict[str, Mapping[str, Any]] = {"": dict(group.open_zarr().attrs)}
     except UnreachableError:
         raise
     except Exception:  # whatever lies there
         return {}, []
-    return attributes, get_place(path).get_child("zarr.json").list_siblings()
+    listed = group.get_child("zarr.json").list_siblings()
+    names = [name for each in listed if (name := each.rsplit("/", 1)[-1])[0] != "."]
+
+    def read(name: str) -> Mapping[str, Any]:
+        try:
+            with group.get_child(f"{name}/.zattrs".lstrip("/")).open() as file:
+                found = json.load(file)
+        except (OSError, ValueError):  # there are none, or they are no attributes
+            return {}
+        return found if isinstance(found, Mapping) else {}
+
+    with ThreadPoolExecutor(READ_AT_ONCE) as threads:
+        alone = dict(zip(["", *names], threads.map(read, ["", *names]), strict=True))
+    return alone | {"": {**attributes[""], **alone[""]}}, listed
 
 
-def _list_netcdf(path: str) -> tuple[dict[str, Any], list[str]]:
-    """The attributes of a NetCDF file, its variables and groups; nothing if it cannot be read."""
+def _list_netcdf(path: str) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """The attributes in a NetCDF file, as those of a group, and its variables and groups."""
     try:
         with get_place(path).fetching() as local:
             groups = xr.open_groups(local, engine="h5netcdf", **AS_STORED)
@@ -238,7 +282,8 @@ def _list_netcdf(path: str) -> tuple[dict[str, Any], list[str]]:
         return {}, []
     root = groups["/"]
     within = [group.split("/")[1] for group in groups if group != "/"]
-    return dict(root.attrs), [*map(str, root.variables), *within]
+    attributes = {str(name): variable.attrs for name, variable in root.variables.items()}
+    return {**attributes, "": root.attrs}, [*map(str, root.variables), *within]
 
 
 def _is_netcdf_of_shifts(path: str) -> bool:

@@ -147,7 +147,7 @@ def edit_shifts(
         location = str(path)
         with get_place(location).holding_lock():
             check_replaceable(location)
-            check_holds_no_more(location, edited.variables, "choose another path")
+            check_holds_no_more(location, edited, "choose another path")
             save_shifts(edited, location)
     return edited
 
