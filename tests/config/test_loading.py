@@ -136,6 +136,17 @@ ERRORS = {
     "text to YAML, endless": (
         {"mask": {"saturation": "1e999"}}, "mask.saturation: '1e999' is not allowed; pixels at",
     ),
+    "text to YAML, where a length may be": (
+        {"register": {"max_shift": "6e1"}},
+        "register.max_shift: '6e1' is not allowed; YAML reads 6e1 as text: write 60; largest shift",
+    ),
+    "text to YAML, where lengths may be": (
+        {"register": {"max_shift": [3, "1.5e1"]}}, "YAML reads 1.5e1 as text: write 15; largest",
+    ),
+    "text to YAML, in a corner": (
+        {"mask": {"rois": [{"ellipse": {"centre": ["1e2", 3], "radii": [3, 3]}}]}},
+        "YAML reads 1e2 as text: write 1.0e+2, or 100; ",
+    ),
     "no boolean": (
         {"input": {"path": False}},
         "input.path: False is not allowed; YAML reads no, off and false as False: quote it if "
@@ -154,9 +165,18 @@ ERRORS = {
 def test_errors_are_one_line_with_key_value_and_way_out(name):
     settings, words = ERRORS[name]
     with pytest.raises(InputError) as raised:
-        make_config({"input": {"path": "a"}, **settings})
+        make_config({"input": {"path": "a"}, **settings}, is_yaml=True)
     assert str(raised.value).startswith(words) or words in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", [name for name in ERRORS if "YAML" in ERRORS[name][1]])
+def test_a_program_is_told_nothing_of_yaml(name):
+    settings, _ = ERRORS[name]
+    with pytest.raises(InputError, match="is not allowed; ") as raised:
+        make_config({"input": {"path": "a"}, **settings})
+    assert "YAML" not in str(raised.value).split(";")[1]
+    assert "reads" not in str(raised.value)
 
 
 def test_several_errors_are_a_line_each():

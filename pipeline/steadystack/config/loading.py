@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from steadystack.config.sections import Certificates
 from steadystack.config.settings import Config
 from steadystack.config.values import (
+    IS_YAML,
     convert_plain,
     explain_reading,
     parse_yaml,
@@ -79,20 +80,21 @@ def load_config(path: str | Path) -> Config:
         )
     if not isinstance(settings, Mapping):
         raise InputError(f"{path}: {NO_SECTIONS}")
-    config = make_config(settings, folder=path.parent)
+    config = make_config(settings, folder=path.parent, is_yaml=True)
     config._settings_path = str(path.resolve())
     return config
 
 
-def make_config(settings: Any, folder: Path | None = None) -> Config:
-    """Make settings from plain values; paths are relative to `folder` if it is given."""
+def make_config(settings: Any, folder: Path | None = None, *, is_yaml: bool = False) -> Config:
+    """Make settings from plain values, out of YAML or not; paths are relative to `folder`."""
     if not isinstance(settings, Mapping):
         raise InputError(NO_SECTIONS)
     values = {key: {} if value is None else value for key, value in convert_plain(settings).items()}
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(_explain_all(error.errors()))) from error
+        lines = _explain_all([{**problem, IS_YAML: is_yaml} for problem in error.errors()])
+        raise InputError("\n".join(lines)) from error
     return config if folder is None else _resolve_paths(config, folder)
 
 

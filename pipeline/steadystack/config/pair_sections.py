@@ -15,6 +15,7 @@ from steadystack.config.sections import (
     Pixels,
     Section,
     SomeListed,
+    WithUnit,
 )
 from steadystack.model import MOST_SIGMA
 from steadystack.pairs import LONG, STRATEGIES, Strategy
@@ -22,6 +23,7 @@ from steadystack.units import LISTED, PIXELS, find_micrometers
 
 TileSide = Annotated[int, Field(ge=16, json_schema_extra=PIXEL)]  # smaller ones are all overhead
 Sigma = Annotated[float, Field(gt=0, le=MOST_SIGMA, allow_inf_nan=False, json_schema_extra=PIXEL)]
+Bound = Pixels | WithUnit
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
 
 
@@ -89,7 +91,7 @@ class PreprocessSection(Section):
 class RegisterSection(Section):
     """How a pair is measured."""
 
-    max_shift: Pixels | str | Annotated[tuple[Pixels | str, ...], SomeListed] | None = Field(
+    max_shift: Bound | Annotated[tuple[Bound, ...], SomeListed] | None = Field(
         AUTO,
         description=(
             "largest shift between the frames of a pair: pixels, or a length such as '3 um'; one "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -14,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from steadystack.config.values import refuse_number
 from steadystack.model import InputError
 from steadystack.units import parse_bytes, parse_layout, parse_micrometers, parse_slice
 
@@ -41,9 +43,8 @@ Size = Annotated[
     Field(gt=0, allow_inf_nan=False, strict=False),
     WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0} | UM, {"type": "string"}]}),
 ]
-Length = (
-    Annotated[float, Field(allow_inf_nan=False, json_schema_extra=PIXEL)] | str
-)  # or a text with a unit
+WithUnit = Annotated[str, AfterValidator(refuse_number)]  # a length, such as '3 um'
+Length = Annotated[float, Field(allow_inf_nan=False, json_schema_extra=PIXEL)] | WithUnit
 Corner = Annotated[tuple[Length, Length], Field(strict=False)]
 Side = Annotated[tuple[Length, Length], Field(strict=False)] | None
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -21,6 +21,7 @@ EXPONENTIAL = re.compile(
     r"(?P<digits>[-+]?(?:\d+(?:\.\d*)?|\.\d+))[eE](?P<sign>[-+]?)(?P<power>\d+)"
 )
 MAX_WRITTEN_OUT, MAX_DIGITS = 1e12, 40
+IS_YAML = "is_yaml"  # beside what pydantic tells of a problem: is the value out of YAML?
 # Patterns of pydantic's words, and plain words in their place.
 PLAIN_WORDS = (
     (", unable to parse .*", ""),
@@ -52,6 +53,15 @@ def quote(value: Any) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
+def refuse_number(text: str) -> str:
+    """Return a text that may be a length with a unit; raises ValueError for a number, as 6e1."""
+    if EXPONENTIAL.fullmatch(text):
+        raise ValueError(
+            f"{quote(text)} is not allowed; pixels are a number, and a length has a unit, as '3 um'"
+        )
+    return text
+
+
 def simplify_words(message: str) -> str:
     """Put one of pydantic's messages in plain words, without its beginning."""
     message = message.removeprefix("Input should be ")
@@ -63,8 +73,11 @@ def simplify_words(message: str) -> str:
 def explain_reading(problems: Sequence[Mapping[str, Any]]) -> str:
     """Explain a value that YAML reads as another type than it seems to be; "" for all others.
 
-    `problems` are those that pydantic has with the value of one key.
+    `problems` are those that pydantic has with the value of one key; with `IS_YAML`
+    false there is nothing to explain.
     """
+    if not any(problem.get(IS_YAML, True) for problem in problems):
+        return ""
     wanted = {str(problem["type"]) for problem in problems}
     values = [problem.get("input") for problem in problems]
     numbers = wanted & {"float_type", "int_type"}
