@@ -10,6 +10,7 @@ import zarr
 from steadystack import edit_shifts, stages
 from steadystack.config import make_config
 from steadystack.dataset import load_shifts
+from steadystack.durable import get_place
 from steadystack.model import InputError, PairStatus, RunError
 from steadystack.outputs import write_stack
 from support.members import slow_but
@@ -198,6 +199,25 @@ def test_what_others_put_into_the_dataset_is_not_deleted_with_it(folder, name):
     assert not (folder / ".shifts.draft.zarr").exists()
     theirs.rename(folder / name)
     assert stages.run(settings(folder)).sizes["frame"] == 9
+
+
+@pytest.mark.parametrize("name", ["frames.csv", "fields.displacements.ome.zarr", "other.nc"])
+def test_nothing_is_exported_to_what_is_being_written(folder, name):
+    shifts, target = str(folder / "shifts.zarr"), folder / name
+    before = sorted(folder.iterdir())
+    told = (
+        rf"{name} is being written by another run \(.*: wait for it, stop it, or choose another p"
+    )
+    for key in ("", "target"):
+        with get_place(target).holding_lock(key):
+            with pytest.raises(InputError, match=told):
+                stages.export(shifts, str(target))
+            with pytest.raises(InputError, match=told):
+                stages.export(shifts, str(target), overwrite=True)
+    assert not target.exists()
+    stages.export(shifts, str(target))
+    left = {path for path in folder.iterdir() if path not in before} - {target}
+    assert all(path.name == f".{name}.steadystack-digest" for path in left)
 
 
 @pytest.mark.usefixtures("no_look_at_what_stands_still")

@@ -16,6 +16,7 @@ from steadystack.durable.files import (
     link_file,
 )
 from steadystack.durable.local import ZIP_SUFFIXES
+from steadystack.durable.locks import TARGET
 from steadystack.durable.outages import retry_read
 from steadystack.durable.places import (
     Place,
@@ -27,6 +28,7 @@ from steadystack.durable.places import (
 )
 
 __all__ = [
+    "TARGET",
     "ZIP_SUFFIXES",
     "Place",
     "RecordWriter",

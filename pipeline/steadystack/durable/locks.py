@@ -31,6 +31,7 @@ RENEWAL_S, EXPIRY_S = 20.0, 120.0
 # How long ending a lease may wait for the store, seconds; a lease expires by itself, too.
 END_TIMEOUT_S = 10.0
 MAX_TRIES = 5
+TARGET = "target"  # the key of what no setting names: the command was given its path
 # What a lock file of this machine begins with, or less of it, as of a full disk; or all it holds.
 LOCK_BEGINS = b'{"host": ', b"{}"
 
@@ -110,6 +111,7 @@ def _acquire(file: Path) -> FileLock:
 
 def _advise(key: str) -> str:
     other = f", stop it, or set another output.{key}" if key else ", or stop it"
+    other = ", stop it, or choose another path" if key == TARGET else other
     return f"wait for it{other}"
 
 

@@ -323,7 +323,7 @@ class Place(Protocol):
         """Keep other runs off this output during the block.
 
         Raises InputError that tells who holds it. `key` is that of the settings that asks for what
-        is written beside the shifts; that it cannot be locked is told of the shifts alone.
+        is written beside the shifts, or TARGET; that it cannot be locked is told of shifts alone.
         """
         ...
 

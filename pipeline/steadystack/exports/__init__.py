@@ -5,7 +5,7 @@
 - `programs`: these as napari, multiview-stitcher and biahub expect them
 - `bigdataviewer`: these for BigDataViewer
 - `displacements`: fields that move points; they can also hold local motion
-- `measured_stack`: finds the stack that a dataset belongs to
+- `measured_stack`: finds the stack that a dataset belongs to, and what may be exported where
 """
 
 from steadystack.exports.affines import Motions, make_motions
@@ -13,7 +13,11 @@ from steadystack.exports.bigdataviewer import make_bigdataviewer_xml
 from steadystack.exports.displacements import Displacements, make_displacements
 from steadystack.exports.frame_rows import find_common_part, make_frame_rows
 from steadystack.exports.measured_stack import (
+    AFFINES,
+    DISPLACEMENTS,
     check_export_target,
+    explain_local,
+    find_export_suffix,
     list_measured_files,
     locate_measured_stack,
 )
@@ -24,10 +28,14 @@ from steadystack.exports.programs import (
 )
 
 __all__ = [
+    "AFFINES",
+    "DISPLACEMENTS",
     "Displacements",
     "Motions",
     "check_export_target",
+    "explain_local",
     "find_common_part",
+    "find_export_suffix",
     "list_measured_files",
     "locate_measured_stack",
     "make_affine_list",

@@ -1,9 +1,10 @@
-"""The stack that a shifts dataset is of, found again by its settings."""
+"""The stack that a shifts dataset is of, found again by its settings, and where it is exported."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import PurePath
 
 import xarray as xr
 
@@ -11,6 +12,30 @@ from steadystack.config import make_config
 from steadystack.durable import paths_overlap
 from steadystack.model import InputError, RunError, hide_secrets
 from steadystack.readers import StackSpec, locate_stack
+
+DISPLACEMENTS = ".displacements.ome.zarr"
+AFFINES, SUFFIXES = ".affines.json", (".csv", ".json", ".yml", ".yaml", ".xml", ".nc")
+
+
+def find_export_suffix(target: str) -> str:
+    """Find the ending that says what is exported; raises InputError for another."""
+    suffix = DISPLACEMENTS if target.endswith(DISPLACEMENTS) else PurePath(target).suffix
+    if suffix not in (*SUFFIXES, DISPLACEMENTS):
+        raise InputError(
+            f"{target} must end in .csv, .json (for napari), .affines.json (a matrix for each "
+            f"frame), .yml or .yaml (for biahub), .xml (for BigDataViewer), {DISPLACEMENTS} "
+            "(displacement fields for points) or .nc (NetCDF)"
+        )
+    return suffix
+
+
+def explain_local(target: str) -> InputError:
+    """Make the error for local motion that a target cannot hold."""
+    return InputError(
+        f"{target} can only hold shifts and matrices, but these frames move locally (motion.model "
+        f"local): export .nc, which holds everything, {DISPLACEMENTS}, whose fields move points, "
+        "or .csv, which holds the frames' own shifts"
+    )
 
 
 def locate_measured_stack(shifts: xr.Dataset) -> StackSpec | None:

@@ -23,10 +23,14 @@ from steadystack.correction import (
     make_mean_before_and_after,
 )
 from steadystack.dataset import check_replaceable, load_shifts, read_frames, read_pairs, save_shifts
-from steadystack.durable import get_place
+from steadystack.durable import TARGET, get_place
 from steadystack.exports import (
+    AFFINES,
+    DISPLACEMENTS,
     check_export_target,
+    explain_local,
     find_common_part,
+    find_export_suffix,
     list_measured_files,
     locate_measured_stack,
     make_affine_list,
@@ -79,9 +83,6 @@ from steadystack.stages.results import add_camera_images
 from steadystack.stages.solving import name_state
 from steadystack.warp import AnyMotion, Box, LocalField
 
-# What `export` writes, by the end of the name.
-DISPLACEMENTS = ".displacements.ome.zarr"
-AFFINES, SUFFIXES = ".affines.json", (".csv", ".json", ".yml", ".yaml", ".xml", ".nc")
 # Frames that images before and after are made of: so few and so many, by what they hold.
 PICTURED_PIXELS, PICTURED = 2**27, (16, 200)
 
@@ -293,26 +294,30 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
         If there is no such dataset, if it is not solved, or if the target exists or cannot be one.
     """
     target = target.rstrip("/")
-    is_field = target.endswith(DISPLACEMENTS)
-    suffix = DISPLACEMENTS if is_field else PurePath(target).suffix
-    if suffix not in (*SUFFIXES, DISPLACEMENTS):
-        raise InputError(
-            f"{target} must end in .csv, .json (for napari), .affines.json (a matrix for each "
-            f"frame), .yml or .yaml (for biahub), .xml (for BigDataViewer), {DISPLACEMENTS} "
-            "(displacement fields for points) or .nc (NetCDF)"
-        )
-    if get_place(target).is_occupied() and not overwrite:
-        raise InputError(f"{target} exists: use --overwrite, or another name")
-    check = {".nc": check_replaceable, DISPLACEMENTS: check_own_fields}.get(suffix, check_own_file)
-    check(target)
+    suffix = find_export_suffix(target)
+    _check_target(target, suffix, overwrite)
     dataset = load_shifts(shifts)
     if (dataset["component"] == UNSOLVED).all():
         raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")
     check_export_target(target, shifts, dataset)
+    with get_place(target).holding_lock(TARGET):
+        _check_target(target, suffix, overwrite)  # another may have written it meanwhile
+        return _export(shifts, dataset, target, suffix)
+
+
+def _check_target(target: str, suffix: str, overwrite: bool) -> None:
+    """Refuse to export to what is there, or is not ours."""
+    if get_place(target).is_occupied() and not overwrite:
+        raise InputError(f"{target} exists: use --overwrite, or another name")
+    check = {".nc": check_replaceable, DISPLACEMENTS: check_own_fields}.get(suffix, check_own_file)
+    check(target)
+
+
+def _export(shifts: str, dataset: xr.Dataset, target: str, suffix: str) -> Box | None:
     spec = locate_measured_stack(dataset)
     shape = None if spec is None else spec.frame_shape
-    moved = make_displacements(dataset, spec, target, shifts) if is_field else None
-    is_made = is_field or suffix in (".nc", ".csv")
+    is_made = suffix in (DISPLACEMENTS, ".nc", ".csv")
+    moved = make_displacements(dataset, spec, target, shifts) if suffix == DISPLACEMENTS else None
     text = None if is_made else _make_text(dataset, spec, target)
     with explaining_write_errors(target):
         if suffix == ".nc":
@@ -334,11 +339,7 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
 def _make_text(shifts: xr.Dataset, spec: StackSpec | None, target: str) -> bytes:
     """What a file that other programs read of the motion holds, by its ending."""
     if isinstance(get_motion(shifts), LocalField):
-        raise InputError(
-            f"{target} can only hold shifts and matrices, but these frames move locally "
-            f"(motion.model local): export .nc, which holds everything, {DISPLACEMENTS}, whose "
-            "fields move points, or .csv, which holds the frames' own shifts"
-        )
+        raise explain_local(target)
     motions, suffix = make_motions(shifts, spec), PurePath(target).suffix
     if suffix == ".xml":
         return make_bigdataviewer_xml(motions, spec, target)
