@@ -144,9 +144,33 @@ def test_a_lock_is_a_lease(store):
             pass
         leases.check_held()
     assert not listed(store)
-    objects.put("s3://bucket/deep/.s.zarr.lock", b"no lease")
+    elsewhere = {"host": "elsewhere", "process": "3"}
+    objects.put("s3://bucket/deep/.s.zarr.lock", json.dumps(elsewhere).encode())
     with pytest.raises(InputError, match="its lock expires in 1"), get_place(PATH).holding_lock():
         pass
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("content", [b"no lease", b'{"host": "mine"}', b"[]", b"\xff\x00"])
+def test_an_object_of_others_in_the_place_of_a_lease_stays(monkeypatch, content):
+    monkeypatch.setattr(leases, "EXPIRY_S", -1.0)  # a lease would be taken over
+    lock, probe = (f"s3://bucket/deep/.s.zarr.{ending}" for ending in ("lock", "probe"))
+    objects.put(lock, content)
+    objects.put(probe, content)
+    told = r"^s3://bucket/deep/\.s\.zarr\.{} is in the way and was not made by steadystack: move"
+    for key in ("", "mean"):
+        with (
+            pytest.raises(InputError, match=told.format("lock")),
+            get_place(PATH).holding_lock(key),
+        ):
+            pass
+    with pytest.raises(InputError, match=told.format("probe")):
+        get_place(PATH).check_writable()
+    assert objects.get(lock).data == objects.get(probe).data == content
+    for empty in (b"", b"{}"):  # as a run leaves it that ends while it asks for conditions
+        objects.put(lock, empty)
+        with get_place(PATH).holding_lock():
+            pass
 
 
 @pytest.mark.usefixtures("store")

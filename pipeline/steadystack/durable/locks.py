@@ -141,7 +141,8 @@ def hold_lease(path: str, key: str = "") -> Iterator[None]:
     Raises
     ------
     InputError
-        That tells who holds it and for how long, or why nothing can be written there.
+        That tells who holds it and for how long, why nothing can be written there, or of an object
+        of others in the place of the lease.
     """
     lease = Lease(path, key)
     _held[lease.token] = lease
@@ -190,6 +191,8 @@ class Lease:
         for _ in range(MAX_TRIES):
             current = objects.get(self.lock_path)
             if current is not None:
+                if not _is_lease(current):
+                    raise files.explain_stranger(self.lock_path)
                 self._check_expired(current)
             try:
                 self.version = self._put(None if current is None else current.version)
@@ -285,6 +288,11 @@ def is_dead(holder: dict[str, str]) -> bool:
         return True
     # An earlier run of this same process that could not delete its lease.
     return int(process) == os.getpid() and holder.get("token") not in _held
+
+
+def _is_lease(content: objects.Content) -> bool:
+    """Whether an object is one of our leases; empty, it tried whether a store has conditions."""
+    return content.data in (b"", b"{}") or {"host", "process"} <= _parse_holder(content).keys()
 
 
 def _parse_holder(content: objects.Content) -> dict[str, str]:

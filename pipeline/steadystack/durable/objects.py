@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from steadystack.durable import remote
+from steadystack.durable.files import explain_stranger
 from steadystack.durable.outages import describe_reason, explaining_outages, suggest_way_out
 from steadystack.model import InputError, UnreachableError
 
@@ -227,9 +228,14 @@ def delete_below(path: str) -> None:
 
 
 def check_writable(path: str) -> None:
-    """Raise InputError if nothing can be written beside a path; tries it."""
+    """Raise InputError if nothing can be written beside a path; tries it.
+
+    It does so with an object without content, and not in place of one that has some.
+    """
     probe = get_hidden_sibling(path, ".probe")
     with explaining_refusals(path):
+        if (current := get(probe)) is not None and current.data:
+            raise explain_stranger(probe)
         put(probe, b"")
         delete(probe)
 
