@@ -97,6 +97,41 @@ def test_an_image_that_another_run_is_writing_is_left_alone(frames, tmp_path, co
     assert fingerprint_of(image) == load_shifts(second.output.shifts).attrs["fingerprint"]
 
 
+@pytest.mark.parametrize(
+    ("corrected", "mean"), [("steady.ome.zarr", "mean.npy"), ("steady.ome.tif", "mean.ome.zarr")]
+)
+def test_images_of_another_stack_stay_unless_it_is_another(frames, tmp_path, corrected, mean):
+    """One of its frames cannot be read for a while; what an earlier version wrote tells of none."""
+    write_stack(tmp_path / "stack.zarr", frames)
+    write_stack(tmp_path / "other.zarr", frames)
+    output = {"corrected": str(tmp_path / corrected), "mean": str(tmp_path / mean)}
+    config = run_of(tmp_path, correct={"stack": str(tmp_path / "other.zarr")}, output=output)
+    stages.run(config)
+    written = {path: read_origin(path).digest for path in output.values()}
+    assert all(digest.count("x") == 3 for digest in written.values())
+    done = []
+    chunk = next(path for path in (tmp_path / "other.zarr").rglob("0/0/0") if path.is_file())
+    whole = chunk.read_bytes()
+    chunk.write_bytes(b"torn")
+    stages.correct(config, progress=lambda *_: done.append(1))
+    chunk.write_bytes(whole)
+    for path, digest in written.items():
+        if path.endswith(".zarr"):
+            group = zarr.open_group(path, mode="r+")
+            own = dict(group.attrs)["steadystack"]
+            group.attrs["steadystack"] = own | {"digest": digest.split("_")[0]}
+    stages.correct(config, progress=lambda *_: done.append(1))
+    assert not done
+    for path, digest in written.items():
+        known = digest.split("_")[0] if path.endswith(".zarr") else digest
+        assert read_origin(path).digest == known
+    stages.correct(config, overwrite=True)
+    assert {path: read_origin(path).digest for path in output.values()} == written
+    write_stack(tmp_path / "other.zarr", frames[::-1])
+    with pytest.raises(InputError, match="--overwrite"):
+        stages.correct(config)
+
+
 def test_a_frame_with_an_invalid_area_keeps_exactly_that_moved(frames, tmp_path):
     hole = np.ones(SIZE, bool)
     hole[20:33, 30:41] = hole[50, 60] = False

@@ -68,6 +68,11 @@ class Corrected:
     stays: Bools
 
     @property
+    def source(self) -> StackSpec:
+        """The stack whose frames are moved."""
+        return self.work.source
+
+    @property
     def blank(self) -> int:
         """How many frames stay blank."""
         return int(np.isnan(self.frames.shift).any(axis=1).sum())

@@ -12,6 +12,7 @@ from steadystack.correction.chunks import Regions
 from steadystack.correction.regions import CorrectionPlan, move_region, write_levels
 from steadystack.model import Bools
 from steadystack.outputs import PyramidSpec, explaining_write_errors, write_region
+from steadystack.readers import StackSpec
 
 # The images that moments give, with the data type of each; "": that of the frames' values.
 IMAGES = {"mean": "", "sum": "<f8", "std": "", "count": "<u4", "maximum": ""}
@@ -173,6 +174,11 @@ class SteadyMean:
     work: MeanWork
     attributes: dict[str, Any]
     task_bytes: int
+
+    @property
+    def source(self) -> StackSpec:
+        """The stack whose frames are moved."""
+        return self.work.moving.source
 
     @property
     def counted(self) -> int:

@@ -43,7 +43,10 @@ from steadystack.outputs.ome_tiff import (
     read_tiff_origin,
     write_ome_tiff,
 )
-from steadystack.outputs.origins import read_origin
+from steadystack.outputs.origins import (
+    list_known_digests,
+    read_origin,
+)
 from steadystack.outputs.progress import (
     CORRECTED,
     LISTED,
@@ -105,6 +108,7 @@ __all__ = [
     "is_laid_out_alike",
     "is_of_state",
     "link_region",
+    "list_known_digests",
     "make_figure_metadata",
     "make_record",
     "mark_page",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from steadystack.durable import get_place
 from steadystack.outputs.marks import Origin, read_kept_origin
 from steadystack.outputs.ome_tiff import read_tiff_origin
-from steadystack.outputs.progress import read_stored_origin
+from steadystack.outputs.progress import read_begun, read_stored_origin
 
 
 def read_origin(path: str) -> Origin | None:
@@ -18,3 +18,14 @@ def read_origin(path: str) -> Origin | None:
     if not get_place(path).is_file():
         return None
     return read_kept_origin(path) if path.endswith((".npy", ".mp4")) else read_tiff_origin(path)
+
+
+def list_known_digests(path: str, key: str) -> list[str]:
+    """List the digests of what was begun as `key` says, and of what is whole, at a path."""
+    known = []
+    if path.rstrip("/").endswith(".zarr"):
+        get_place(path).open_build().settle()
+        if (begun := read_begun(path, key)) is not None:
+            known.append(begun[0])
+    found = read_origin(path)
+    return known if found is None else [*known, found.digest]

@@ -20,7 +20,12 @@ from .layout import (
     set_up,
 )
 from .masking import convert_object_mask
-from .outside_image import convert_outside_image, digest_camera_images, find_other_size
+from .outside_image import (
+    convert_outside_image,
+    digest_camera_images,
+    find_other_size,
+    locate_other_stack,
+)
 from .paths import check_further, check_paths, check_target
 from .series import (
     Growth,
@@ -59,6 +64,7 @@ __all__ = [
     "leave_out_found",
     "list_changed_settings",
     "list_images",
+    "locate_other_stack",
     "look_again",
     "make_plan",
     "make_series",

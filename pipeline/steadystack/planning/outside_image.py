@@ -1,4 +1,4 @@
-"""Images that settings or arrays give: the external reference, checked; digests of all files."""
+"""Images that settings give beside the stack: the external reference, all files, a second stack."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from steadystack.outputs import read_tiff_origin
 from steadystack.planning.masking import naming_key
 from steadystack.readers import (
     StackSpec,
+    cut_stack,
     digest_content,
     locate_mask,
+    locate_stack,
     read_any_image,
     read_image,
 )
@@ -222,3 +224,22 @@ def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> dict[s
                 image = read_image(path, frame_shape)
             digests[f"{CONTENTS} preprocess.{key} {path}"] = digest_content(image)
     return digests
+
+
+def locate_other_stack(path: str, measured: StackSpec) -> StackSpec:
+    """A second stack, checked to have the frames of the first."""
+    try:
+        spec = locate_stack(path, channel=0)
+    except InputError as error:
+        raise InputError(f"correct.stack: {error}") from error
+    whole = measured.uncut or measured
+    axes = ("t", *whole.spatial)
+    if any(spec.size(axis) != whole.size(axis) for axis in axes):
+        shapes = [{axis: stack.size(axis) for axis in axes} for stack in (spec, whole)]
+        raise InputError(
+            f"correct.stack: {path} has {shapes[0]}, but the measured stack has {shapes[1]}: "
+            "number and size of the frames must agree"
+        )
+    sides = measured.sides
+    region = {axis: sides[axis][:2] for axis in whole.spatial}  # planes of a projection, too
+    return cut_stack(spec, measured.frame_numbers, region)

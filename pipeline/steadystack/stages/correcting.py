@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -35,6 +35,7 @@ from steadystack.outputs import (
     Written,
     check_image_holds_no_more,
     check_own_tiff,
+    list_known_digests,
     name_run,
     read_digest,
     read_origin,
@@ -44,9 +45,10 @@ from steadystack.planning import (
     CorrectedPlan,
     Setup,
     get_default_task_bytes,
+    locate_other_stack,
     read_mean_weights,
 )
-from steadystack.readers import StackFrames, StackSpec, cut_stack, locate_stack
+from steadystack.readers import StackFrames, locate_stack
 from steadystack.run_log import StageMeter
 from steadystack.stages.results import load_own_shifts
 from steadystack.survey import FrameSums
@@ -54,6 +56,7 @@ from steadystack.units import parse_bytes
 from steadystack.validity import DefectMask
 
 Progress = Callable[[int, int], None]  # tasks done, tasks in all
+Image = TypeVar("Image", Corrected, SteadyMean)
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ def average_solved(
     Frames whose status is not ok are left out.
     """
     check_solved(setup, shifts)
-    mean = plan_steady_mean(setup, shifts, is_read=True)
+    mean = _add_checksums(setup, plan_steady_mean(setup, shifts), overwrite)
     options = {"overwrite": overwrite, "may_replace": may_replace}
     write_mean(mean, client, progress=tell_in_log(progress), **options)
     target = mean.work.target
@@ -204,7 +207,7 @@ def correct_solved(
     options: dict[str, Any] = {"overwrite": overwrite, "may_replace": may_replace}
     options["progress"] = tell_in_log(progress)
     kept = None if overwrite else _find_kept(setup, shifts)
-    stack = plan_stack(setup, shifts, kept, is_read=True)
+    stack = _add_checksums(setup, plan_stack(setup, shifts, kept), overwrite)
     if stack.before is not None and stack.before.digest != stack.work.target.digest:
         options["may_replace"] = True
     if path.rstrip("/").endswith(".zarr"):
@@ -265,12 +268,10 @@ def plan_images(setup: Setup, shifts: xr.Dataset | None = None) -> list[Correcte
     return planned
 
 
-def plan_stack(
-    setup: Setup, shifts: xr.Dataset, before: Written | None = None, *, is_read: bool = False
-) -> Corrected:
-    """The corrected stack of a run; frames of `before` may stay. Pixels are read if `is_read`."""
+def plan_stack(setup: Setup, shifts: xr.Dataset, before: Written | None = None) -> Corrected:
+    """The corrected stack of a run; frames of `before` may stay."""
     path = str(setup.config.output.corrected)
-    planned = plan_corrected(path, **_find_what_is_moved(setup, shifts, is_read), before=before)
+    planned = plan_corrected(path, **_find_what_is_moved(setup, shifts), before=before)
     return replace(planned, attributes=_add_run(setup, planned))
 
 
@@ -278,6 +279,22 @@ def _add_run(setup: Setup, image: Corrected | SteadyMean) -> dict[str, Any]:
     """The attributes of an image with the name of the run."""
     own = image.attributes[OWN] | {"run": name_run(setup.config.output.shifts, image.path)}
     return image.attributes | {OWN: own}
+
+
+def _add_checksums(setup: Setup, image: Image, overwrite: bool) -> Image:
+    """An image of another stack, whose digest tells of some frames: they may be edited in place.
+
+    What is at its path keeps its digest, unless one of its frames is another now.
+    """
+    if setup.config.correct.stack is None:
+        return image
+    key = CORRECTED if isinstance(image, Corrected) else MEAN
+    sums = FrameSums(StackFrames(image.source), image.source.frame_numbers)
+    known = [] if overwrite else list_known_digests(image.path, key)
+    digest = sums.choose_digest(image.work.target.digest, known)
+    own = image.attributes[OWN] | {"digest": digest}
+    work = replace(image.work, target=replace(image.work.target, digest=digest))
+    return replace(image, work=work, attributes=image.attributes | {OWN: own})
 
 
 def _find_kept(setup: Setup, shifts: xr.Dataset) -> Written | None:
@@ -298,17 +315,17 @@ def _find_kept(setup: Setup, shifts: xr.Dataset) -> Written | None:
     return written if _is_of_run(setup.config, path, shifts.attrs) else None
 
 
-def plan_steady_mean(setup: Setup, shifts: xr.Dataset, *, is_read: bool = False) -> SteadyMean:
-    """The mean of the steady series of a run; `is_read` as in `plan_stack`."""
+def plan_steady_mean(setup: Setup, shifts: xr.Dataset) -> SteadyMean:
+    """The mean of the steady series of a run."""
     source = locate_stack(**setup.config.input.model_dump())
     count = (source.uncut or source).frame_count
     weights = read_mean_weights(setup.config, source.frame_numbers, count)
     path = str(setup.config.output.mean)
-    mean = plan_mean(path, **_find_what_is_moved(setup, shifts, is_read), weights=weights)
+    mean = plan_mean(path, **_find_what_is_moved(setup, shifts), weights=weights)
     return replace(mean, attributes=_add_run(setup, mean))
 
 
-def _find_what_is_moved(setup: Setup, shifts: xr.Dataset, is_read: bool) -> dict[str, Any]:
+def _find_what_is_moved(setup: Setup, shifts: xr.Dataset) -> dict[str, Any]:
     """What frames are moved and how, as arguments of `plan_corrected` and `plan_mean`."""
     config, series, validity = setup.config, setup.series, setup.series.validity
     how = config.correct
@@ -316,7 +333,7 @@ def _find_what_is_moved(setup: Setup, shifts: xr.Dataset, is_read: bool) -> dict
         defects = DefectMask(series.whole_frames.frame_shape, pixels)
         validity = replace(validity, masks=(*validity.masks, defects))
     measured = locate_stack(**config.input.model_dump())
-    source = measured if how.stack is None else _locate_other(how.stack, measured, is_read)
+    source = measured if how.stack is None else locate_other_stack(how.stack, measured)
     channel = (measured.channel or 0) if how.stack is None else None
     memory = parse_bytes(config.cluster.task_memory or "") or get_default_task_bytes(config.cluster)
     return {
@@ -327,24 +344,3 @@ def _find_what_is_moved(setup: Setup, shifts: xr.Dataset, is_read: bool) -> dict
         "channel": channel,
         "memory": memory,
     }
-
-
-def _locate_other(path: str, measured: StackSpec, is_read: bool) -> StackSpec:
-    """A second stack, checked to have the frames of the first; its digest tells of some if read."""
-    try:
-        spec = locate_stack(path, channel=0)
-    except InputError as error:
-        raise InputError(f"correct.stack: {error}") from error
-    whole = measured.uncut or measured
-    axes = ("t", *whole.spatial)
-    if any(spec.size(axis) != whole.size(axis) for axis in axes):
-        shapes = [{axis: stack.size(axis) for axis in axes} for stack in (spec, whole)]
-        raise InputError(
-            f"correct.stack: {path} has {shapes[0]}, but the measured stack has {shapes[1]}: "
-            "number and size of the frames must agree"
-        )
-    sides = measured.sides
-    region = {axis: sides[axis][:2] for axis in whole.spatial}  # planes of a projection, too
-    cut = cut_stack(spec, measured.frame_numbers, region)
-    sums = FrameSums(StackFrames(cut), cut.frame_numbers).take({}) if is_read else {}
-    return replace(cut, digest=f"{cut.digest} {json.dumps(sums)}")

@@ -66,12 +66,8 @@ class FrameSums:
         `attributes` are its own. A frame that cannot be read is not judged, nor is any where there
         are no checksums, as in datasets of earlier versions.
         """
-        for frame, expected in _parse(attributes).items():
-            if frame >= self._source.frame_count:
-                continue
-            status, found = self._sum(frame)
-            if status is FrameStatus.UNREADABLE or found == expected:
-                continue
+        for frame in self._list_changed(_parse(attributes)):
+            status, _ = self._sum(frame)
             now = "it is missing" if status is FrameStatus.MISSING else "its pixels have changed"
             raise InputError(
                 f"frame {self._numbers[frame]} of the stack is not what it was when {path} was "
@@ -79,6 +75,32 @@ class FrameSums:
                 "measures everything again, or set another output.shifts; if not, restore the "
                 "old stack"
             )
+
+    def choose_digest(self, digest: str, known: Sequence[str]) -> str:
+        """Choose the digest of what is made of the frames, which tells of some of them.
+
+        It is the first of those that are `known`, of what was made before, that begins with
+        `digest`, as those of earlier versions do, and of whose frames none is another now.
+        """
+        for other in known:
+            own, *joined = other.split("_")
+            pairs = [each.partition("x")[::2] for each in joined]
+            is_alike = own == digest and all(number.isdecimal() for number, _ in pairs)
+            if is_alike and not self._list_changed({int(number): sum_ for number, sum_ in pairs}):
+                return other
+        taken = _parse(self.take({}))  # one word, as files and stores keep it
+        return "_".join([digest, *(f"{frame}x{found}" for frame, found in taken.items())])
+
+    def _list_changed(self, checksums: Mapping[int, str]) -> list[int]:
+        """List the frames of other checksums than these; one that cannot be read is not judged."""
+        changed = []
+        for frame, expected in checksums.items():
+            if frame >= self._source.frame_count:
+                continue
+            status, found = self._sum(frame)
+            if status is not FrameStatus.UNREADABLE and found != expected:
+                changed.append(frame)
+        return changed
 
     def _sum(self, frame: int) -> tuple[FrameStatus, str]:
         """How a frame is read, and its checksum; "": it is of one value."""
