@@ -220,6 +220,23 @@ def test_nothing_is_exported_to_what_is_being_written(folder, name):
     assert all(path.name == f".{name}.steadystack-digest" for path in left)
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.displacements.ome.zarr", "a.nc", "edited.zarr"])
+def test_what_is_written_to_a_link_lies_where_it_leads(folder, name):
+    """As with the outputs of a run; a link that led to nothing yet was lost."""
+    (folder / "away").mkdir()
+    link, target = folder / name, folder / "away" / name
+    link.symlink_to(target)
+    shifts = load_shifts(str(folder / "shifts.zarr"))
+    for _ in range(2):
+        if name == "edited.zarr":
+            edit_shifts(shifts, shifts["frame_shift"] + 1, path=link)
+        else:
+            stages.export(str(folder / "shifts.zarr"), str(link), overwrite=target.exists())
+        assert link.is_symlink()
+        assert target.exists()
+        assert not target.is_symlink()
+
+
 @pytest.mark.usefixtures("no_look_at_what_stands_still")
 def test_what_others_put_into_a_dataset_that_is_not_whole_stays(folder):
     config = settings(folder, output={"shifts": "half.zarr", "report": "half.html"})

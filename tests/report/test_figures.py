@@ -68,6 +68,14 @@ def test_what_is_written_around_axes_lies_within_the_figure_and_fills_it():
         np.testing.assert_allclose((5, 4) - inches.max(axis=(0, 1)), 0.04, atol=0.03)
 
 
+def test_a_picture_at_a_link_lies_where_the_link_leads(tmp_path):
+    link = tmp_path / "a.png"
+    link.symlink_to("b.png")
+    save_figure(plot.new_figure(1, 1), str(link))
+    assert link.is_symlink()
+    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_name_is_drawn_as_it_is(folder, tmp_path):
     """No formula of matplotlib's, and no line break; letters that its font lacks do no harm."""
     shifts, image = load_shifts(str(folder / "shifts.zarr")), np.eye(20)

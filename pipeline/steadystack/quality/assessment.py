@@ -27,7 +27,7 @@ from steadystack.dataset import (
     read_pairs,
     save_shifts,
 )
-from steadystack.durable import get_place
+from steadystack.durable import get_place, make_absolute
 from steadystack.model import (
     CODEC_STD,
     EDITED,
@@ -144,7 +144,7 @@ def edit_shifts(
     edited = edited.assign_attrs({EDITED: datetime.now(UTC).isoformat(timespec="seconds")})
     edited = add_digests(edited.assign_attrs(verdict(edited).attributes()))
     if path is not None:
-        location = str(path)
+        location = make_absolute(str(path), Path.cwd())  # where a link leads, which stays
         with get_place(location).holding_lock():
             check_replaceable(location)
             check_holds_no_more(location, edited, "choose another path")

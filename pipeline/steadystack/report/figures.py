@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack import plot
-from steadystack.durable import get_place
+from steadystack.durable import get_place, make_absolute
 from steadystack.model import (
     Bools,
     InputError,
@@ -122,6 +122,7 @@ def save_figure(figure: Figure, path: str, *, key: str = "", dpi: int = 120, run
 
     check_report_path(path, key or "output.report")
     suffix = PurePath(path).suffix
+    path = make_absolute(path, Path.cwd())  # where a link leads, which stays
     with (
         writing_at_once(path),
         replacing_own_file(path, key) as partial,
