@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,7 +13,7 @@ from steadystack import edit_shifts, stages
 from steadystack.config import make_config
 from steadystack.dataset import load_shifts
 from steadystack.durable import get_place
-from steadystack.model import InputError, PairStatus, RunError
+from steadystack.model import InputError, OutputError, PairStatus, RunError
 from steadystack.outputs import write_stack
 from support.members import slow_but
 from support.scenes import rough
@@ -218,6 +220,20 @@ def test_nothing_is_exported_to_what_is_being_written(folder, name):
     stages.export(shifts, str(target))
     left = {path for path in folder.iterdir() if path not in before} - {target}
     assert all(path.name == f".{name}.steadystack-digest" for path in left)
+
+
+def test_a_full_disk_leaves_nothing_of_an_export_to_continue(folder, small_disk):
+    with suppress(OSError), (small_disk / "full").open("wb", buffering=0) as file:
+        while file.write(bytes(2**12)):
+            pass
+    shifts = load_shifts(str(folder / "shifts.zarr"))
+    told = rf"{small_disk}/a\.[.\w]+ cannot be written: No space left on device$"
+    for name in ("a.csv", "a.json", "a.displacements.ome.zarr", "a.nc"):
+        with pytest.raises(OutputError, match=told):
+            stages.export(str(folder / "shifts.zarr"), str(small_disk / name))
+        assert not (small_disk / name).exists()
+    with pytest.raises(OutputError, match=told):
+        edit_shifts(shifts, shifts["frame_shift"], path=small_disk / "a.zarr")
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.displacements.ome.zarr", "a.nc", "edited.zarr"])

@@ -22,7 +22,12 @@ from steadystack.dataset.digests import (
     list_described,
     list_digested,
 )
-from steadystack.durable import check_nothing_else, explain_unwritable, get_place
+from steadystack.durable import (
+    check_nothing_else,
+    explain_unwritable,
+    explain_unwritten,
+    get_place,
+)
 from steadystack.model import JOINED, InputError, UnreachableError
 
 # Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
@@ -45,12 +50,13 @@ WAY_OUT = (
 )
 
 
-def save_shifts(dataset: xr.Dataset, path: str) -> None:
+def save_shifts(dataset: xr.Dataset, path: str, *, at_once: bool = False) -> None:
     """Write a shifts dataset: a Zarr group, or NetCDF if the path ends in ``.nc``.
 
     What is there is replaced in one step: it can be read at any time, whenever a process dies. The
     digests of all that is in it are written, too, for `load_shifts` to check. Raises InputError if
-    what is there holds more than was written with it, see `check_holds_no_more`.
+    what is there holds more than was written with it, see `check_holds_no_more`. With `at_once` a
+    full disk leaves nothing to continue with.
 
     The group is of Zarr format 2: text coordinates and consolidated metadata are part of that
     format, so that every xarray opens it in one step and without a warning.
@@ -63,7 +69,8 @@ def save_shifts(dataset: xr.Dataset, path: str) -> None:
         else:
             _write_zarr(dataset, path)
     except OSError as error:
-        raise explain_unwritable(path, error) from error
+        explain = explain_unwritten if at_once else explain_unwritable
+        raise explain(path, error) from error
 
 
 def _write_zarr(dataset: xr.Dataset, path: str) -> None:

@@ -148,7 +148,7 @@ def edit_shifts(
         with get_place(location).holding_lock():
             check_replaceable(location)
             check_holds_no_more(location, edited, "choose another path")
-            save_shifts(edited, location)
+            save_shifts(edited, location, at_once=True)
     return edited
 
 

@@ -59,12 +59,12 @@ from steadystack.outputs import (
     check_of_run,
     check_own_fields,
     check_own_file,
-    explaining_write_errors,
     name_run,
     replacing_own_fields,
     replacing_own_file,
     write_fields,
     write_rows,
+    writing_at_once,
 )
 from steadystack.planning import CorrectedPlan, Setup
 from steadystack.quality import make_close_ups, verdict
@@ -319,9 +319,9 @@ def _export(shifts: str, dataset: xr.Dataset, target: str, suffix: str) -> Box |
     is_made = suffix in (DISPLACEMENTS, ".nc", ".csv")
     moved = make_displacements(dataset, spec, target, shifts) if suffix == DISPLACEMENTS else None
     text = None if is_made else _make_text(dataset, spec, target)
-    with explaining_write_errors(target):
+    with writing_at_once(target):
         if suffix == ".nc":
-            save_shifts(dataset, target)
+            save_shifts(dataset, target, at_once=True)
         elif moved is not None:
             with replacing_own_fields(target) as partial:
                 write_fields(partial, moved.attributes, moved.about, moved.fields)
