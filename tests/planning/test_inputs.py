@@ -66,6 +66,28 @@ def test_a_pattern_of_frames_and_a_name_with_brackets_are_one_stack(tmp_path):
         assert [one.input.path for one in resolve_inputs(config).values()] == [str(tmp_path / path)]
 
 
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("day 1/frame_*.tif", ["frame"]),
+        ("day 1/*.tif", ["day 1"]),
+        ("day 1/c[01] ??.png", ["c"]),
+        ("d*/*.tif", ["d"]),
+        (["a/f*.tif", "b/f*.tif"], ["a", "b"]),
+        (["day 1/a_*.tif", "day 1/b_*.tif"], ["a", "b"]),
+        ("exp[1]/a_*.tif", ["a"]),
+    ],
+)
+def test_a_series_of_files_is_called_without_wildcards(tmp_path, path, names):
+    for folder in ("day 1", "exp[1]"):
+        (tmp_path / folder).mkdir()
+    config = make_config({"input": {"path": path}, "output": {"shifts": "{name}.zarr"}}, tmp_path)
+    inputs = resolve_inputs(config)
+    assert list(inputs) == names
+    shifts = [str(tmp_path / f"{name}.zarr") for name in names]
+    assert [one.output.shifts for one in inputs.values()] == shifts
+
+
 def test_a_folder_with_brackets_is_literal_in_a_pattern_and_in_names(tmp_path):
     for name in ("exp[1]/a/s.zarr", "exp[1]/b/s.zarr", "exp1/c/s.zarr"):
         (tmp_path / name).mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
 from glob import has_magic
@@ -18,6 +19,7 @@ from steadystack.readers import INPUT_SUFFIXES, Positions, list_positions
 PLACEHOLDER = "{name}"
 # `input.position` for every image of a plate or a collection.
 ALL = "all"
+WILDCARDS = re.compile(r"\[[^]]*\]|[*?[]")
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,8 @@ def resolve_inputs(config: Config) -> dict[str, Config]:
     paths = (setting,) if isinstance(setting, str) else setting
     inputs: list[tuple[str, str]] = []
     plain_paths = [path for path in paths if not _is_pattern(path)]
-    inputs += zip(name_inputs(plain_paths), plain_paths, strict=True)
+    for name, path in zip(name_inputs(plain_paths), plain_paths, strict=True):
+        inputs.append((_drop_wildcards(name, path), path))
     for pattern in paths:
         if _is_pattern(pattern):
             inputs += [(_find_wild_part(pattern, path), path) for path in _list_matching(pattern)]
@@ -94,6 +97,17 @@ def _list_matching(pattern: str) -> list[str]:
     if not paths:
         raise InputError(f"input.path: nothing matches {pattern}")
     return paths
+
+
+def _drop_wildcards(name: str, path: str) -> str:
+    """The name of a series of files without the wildcards of its pattern: no output has them.
+
+    Where nothing else is in it, it is that of the folder. What exists keeps its name.
+    """
+    if not (has_magic(name) and get_place(path).has_wildcards):
+        return name
+    plain = WILDCARDS.sub("", name).strip(" -_.")
+    return plain or WILDCARDS.sub("", PurePath(path).parent.name) or "series"
 
 
 def _find_wild_part(pattern: str, path: str) -> str:
