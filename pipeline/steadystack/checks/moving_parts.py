@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -16,20 +16,24 @@ from steadystack.checks.sampling import (
     cut_into_parts,
     name_part,
     sample_pairs,
+    select_probe_pairs,
 )
 from steadystack.defects import find_overlap
-from steadystack.measure import Method, prepare_block, read_camera_images
+from steadystack.measure import Method, has_shift, prepare_block, read_camera_images
 from steadystack.model import (
+    Bools,
     FrameSource,
     FrameTable,
+    Ints,
     LocalMotion,
     PairStatus,
     PairTable,
     Registration,
     Slices,
 )
-from steadystack.motion import make_generators
+from steadystack.motion import find_simplest_model
 from steadystack.ncc import CachedMask, MaskedImage
+from steadystack.pairs import spread_evenly
 from steadystack.register import PlainPair, register_each_as_it_is
 from steadystack.solve import weigh_parts
 from steadystack.warp import LocalField, find_middle, make_affine
@@ -46,6 +50,34 @@ RESTS = 0.25
 LINEAR = 0.8
 
 
+@dataclass(frozen=True)
+class _PartShifts:
+    """Shifts of parts of pairs, less what is known of their motion (pairs, parts, axes), pixels.
+
+    `std` are their deviations; `whole` (pairs, axes) are the shifts that they should have.
+    """
+
+    shifts: NDArray[np.float64]
+    std: NDArray[np.float64]
+    whole: NDArray[np.float64]
+
+    @property
+    def off(self) -> NDArray[np.float64]:
+        return self.shifts - self.whole[:, None]
+
+    def join(self, other: _PartShifts) -> _PartShifts:
+        """Those of the pairs of both."""
+        columns = "shifts", "std", "whole"
+        return _PartShifts(
+            *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in columns)
+        )
+
+    def select(self, known: NDArray[np.bool_]) -> _PartShifts:
+        """Those of pairs of which any part is known (pairs, parts)."""
+        rows = np.flatnonzero(known.any(axis=1))
+        return _PartShifts(self.shifts[rows], self.std[rows], self.whole[rows])
+
+
 def check_moving_parts(
     source: FrameSource,
     method: Method,
@@ -58,42 +90,85 @@ def check_moving_parts(
     That is the shift without those parts that were left out of the solution; where the solution has
     a linear motion, or a local one, it is that of the place of each part.
     `pixel_size` is as in `motion.make_generators`. Of large frames the middle is used, and of the
-    pairs every other one where no part moves by itself in any of these. None where there is too
+    pairs every other one where no part moves by itself in any of these. If none does, frames
+    further apart are looked at, too: slow turns and stretches add up. None where there is too
     little to tell: few usable pairs, frames too small to be cut, parts without a peak of their own.
     """
     pairs = np.stack([table.reference, table.moving], axis=1)
     weighed = weigh_parts(table.shift, table.part_step, pairs, solved.part_weight)
-    table, usable_rows = replace(table, shift=weighed), np.flatnonzero(table.ok)
+    usable_rows = np.flatnonzero(table.ok)
     method = crop_to_middle(method)
-    too_small = min(method.search.shape) < PARTS * LEAST_SIDE
+    pixels = method.search.shape
+    too_small = min(pixels) < PARTS * LEAST_SIDE
     if len(usable_rows) < FEWEST_PAIRS or too_small or len(method.search.blocks) > 1:
         return None
+
+    def measure(pairs: Ints, whole: NDArray[np.float64]) -> _PartShifts:
+        shifts, std = _measure_parts(source, method, pairs, whole)
+        if np.isfinite(solved.linear).any() or np.isfinite(solved.local_shift).any():
+            shifts -= _predict_motion(source, method, pairs, whole, solved)
+        return _PartShifts(shifts, std, whole)
+
     rows = sample_pairs(table, usable_rows, CHECK_PAIRS)
     rows, more = (rows[::2], rows[1::2]) if len(rows) >= 2 * FEWEST_PAIRS else (rows, rows[:0])
-    shifts, std = _measure_against_motion(source, method, table, rows, solved)
-    if len(more) and not _is_calm(shifts - table.shift[rows][:, None]):
-        further = _measure_against_motion(source, method, table, more, solved)
-        rows = np.concatenate([rows, more])
-        shifts, std = (np.concatenate(two) for two in zip((shifts, std), further, strict=True))
-    off = shifts - table.shift[rows][:, None]
-    judged = np.isfinite(off).all(axis=2).sum(axis=0) >= max(len(rows) / 2, FEWEST_PAIRS)
+    parts = measure(pairs[rows], weighed[rows])
+    if len(more) and not _is_calm(parts.off):
+        parts = parts.join(measure(pairs[more], weighed[more]))
+    found = _judge(parts, pixels, pixel_size)
+    if found is None or found.moving or found.still:
+        return found
+    known: Bools = has_shift(solved.shift) & (solved.component == 0)
+    far = select_probe_pairs(table, known)
+    if np.isfinite(solved.linear).any():
+        # what a part shows need not lie in its middle: not where that makes a difference
+        first, second = (solved.linear[ends] for ends in far.T)
+        strain = np.linalg.norm(np.linalg.inv(first) @ second - np.eye(len(pixels)), axis=(1, 2))
+        far = far[strain * max(pixels) / PARTS / np.sqrt(12) < OFF_PX / OFF_STD]
+    far = far[spread_evenly(np.arange(len(far)), CHECK_PAIRS)]
+    if len(far) < FEWEST_PAIRS:
+        return found
+    parts = measure(far, solved.shift[far[:, 1]] - solved.shift[far[:, 0]])
+    parts = parts.select(np.asarray(np.isfinite(parts.shifts).all(axis=2)))
+    # what all parts do alike is a matter of the shifts
+    parts = replace(parts, whole=np.nanmedian(parts.shifts, axis=1))
+    turning = _judge(parts, pixels, pixel_size, may_stand_still=False)
+    if turning is None or not turning.moving or not turning.linear:
+        return found  # what lives in the scene goes its own way between frames far apart
+    return replace(turning, far=True)
+
+
+def _judge(
+    parts: _PartShifts,
+    shape: Sequence[int],
+    pixel_size: Sequence[float] | None,
+    *,
+    may_stand_still: bool = True,
+) -> LocalMotion | None:
+    """Judge how parts of a frame of a shape move; None where there is too little to tell."""
+    known = np.asarray(np.isfinite(parts.off).all(axis=2))
+    judged = known.sum(axis=0) >= max(len(known) / 2, FEWEST_PAIRS)
     if judged.sum() < FEWEST_PARTS:
         return None
-    is_measured = np.asarray(np.isfinite(shifts[:, judged]).all(axis=2)).any(axis=1)
-    shifts, std, off = (values[is_measured] for values in (shifts, std, off))
-    rows = rows[is_measured]
-    still, common = _find_still_parts(shifts[:, judged], std[:, judged])
-    pull_of_still = table.shift[rows] - common
+    parts = parts.select(known[:, judged])
+    shifts, off = parts.shifts, parts.off
+    still, common = _find_still_parts(shifts[:, judged], parts.std[:, judged])
+    still &= may_stand_still
+    pull_of_still = parts.whole - common
     if still.any():  # the common motion is the scene's; still parts may pull the whole away from it
         off = shifts - common[:, None]
-    size, noise = _compute_typical_size(off[:, judged]), _compute_typical_size(std[:, judged])
+    size, noise = (_compute_typical_size(each[:, judged]) for each in (off, parts.std))
     moving = (size > OFF_PX) & (size > OFF_STD * noise) & ~still
     fastest = int(np.argmax(np.where(moving, size, -1)))
     linearity = _measure_linearity(off, judged)
-    judged_parts, ndim = np.flatnonzero(judged).tolist(), len(method.search.shape)
+    judged_parts, ndim = np.flatnonzero(judged).tolist(), len(shape)
     still_parts = np.flatnonzero(judged)[still].tolist()
+    suits = ""
+    if linearity > LINEAR:
+        places = _locate_parts(ndim) * np.array(shape) / PARTS
+        off = np.where(judged[:, None], off, np.nan)
+        suits = find_simplest_model(off, places, shape, pixel_size, LINEAR)
     return LocalMotion(
-        pairs=len(rows),
+        pairs=len(shifts),
         parts=int(judged.sum()),
         moving=int(moving.sum()),
         size=float(size[fastest]),
@@ -103,26 +178,8 @@ def check_moving_parts(
         still_where=", ".join(dict.fromkeys(name_part(part, ndim) for part in still_parts)),
         still_pull=float(_compute_typical_size(pull_of_still[:, None])[0]) if still.any() else 0.0,
         scene=float(_compute_typical_size(common[:, None])[0]),
-        suits=(
-            _choose_model(off, judged, method.search.shape, pixel_size)
-            if linearity > LINEAR
-            else ""
-        ),
+        suits=suits,
     )
-
-
-def _measure_against_motion(
-    source: FrameSource,
-    method: Method,
-    table: PairTable,
-    rows: NDArray[np.intp],
-    solved: FrameTable,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Measure the shifts of parts as `_measure_parts` does, less what is known of their motion."""
-    shifts, std = _measure_parts(source, method, table, rows)
-    if np.isfinite(solved.linear).any() or np.isfinite(solved.local_shift).any():
-        shifts -= _predict_motion(source, method, table, rows, solved)
-    return shifts, std
 
 
 def _is_calm(off: NDArray[np.float64]) -> bool:
@@ -159,7 +216,7 @@ def _find_still_parts(
 
 
 def _measure_parts(
-    source: FrameSource, method: Method, table: PairTable, rows: NDArray[np.intp]
+    source: FrameSource, method: Method, pairs: Ints, whole: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Measure the shift of every part in every pair, and its deviation; NaN if not known.
 
@@ -167,18 +224,17 @@ def _measure_parts(
     if it has no peak there, around 0.
     """
     ndim = len(method.search.shape)
-    shifts = np.full((len(rows), PARTS**ndim, ndim), np.nan)
+    shifts = np.full((len(pairs), PARTS**ndim, ndim), np.nan)
     std = np.full_like(shifts, np.nan)
     camera_images = read_camera_images(method, source.frame_shape, 0)
     all_valid = CachedMask(np.ones(method.search.blocks[0].moving_shape, bool))
-    for index, row in enumerate(rows):
+    for index, pair in enumerate(pairs.tolist()):
         reference, moving = (
-            prepare_block(source, int(frames[row]), 0, method, camera_images, [all_valid])[0]
-            for frames in (table.reference, table.moving)
+            prepare_block(source, frame, 0, method, camera_images, [all_valid])[0] for frame in pair
         )
         if reference is None or moving is None:
             continue
-        whole_shift = np.rint(table.shift[row]).astype(int)
+        whole_shift = np.rint(whole[index]).astype(int)
         overlap, _ = find_overlap(method.search.shape, whole_shift)
         boxes = list(enumerate(cut_into_parts(overlap)))
         for centre in (whole_shift, np.zeros_like(whole_shift)):
@@ -193,8 +249,8 @@ def _measure_parts(
 def _predict_motion(
     source: FrameSource,
     method: Method,
-    table: PairTable,
-    rows: NDArray[np.intp],
+    pairs: Ints,
+    whole: NDArray[np.float64],
     solved: FrameTable,
 ) -> NDArray[np.float64]:
     """Predict how far each part is off the shift of the whole (pairs, parts, axes), pixels.
@@ -202,16 +258,15 @@ def _predict_motion(
     NaN where the motion of a frame is not known.
     """
     ndim = len(source.frame_shape)
-    off = np.full((len(rows), PARTS**ndim, ndim), np.nan)
+    off = np.full((len(pairs), PARTS**ndim, ndim), np.nan)
     is_local = bool(np.isfinite(solved.local_shift).any())
     find = _find_local_shifts if is_local else _find_linear_shifts
-    for index, row in enumerate(rows):
-        overlap, _ = find_overlap(method.search.shape, np.rint(table.shift[row]).astype(int))
+    for index, (one, other) in enumerate(pairs.tolist()):
+        overlap, _ = find_overlap(method.search.shape, np.rint(whole[index]).astype(int))
         places = np.array(
             [[(side.start + side.stop - 1) / 2 for side in box] for box in cut_into_parts(overlap)]
         ) + [side.start for side in method.whole_region]
-        ends = int(table.reference[row]), int(table.moving[row])
-        off[index] = find(places, ends, solved, source.frame_shape) - table.shift[row]
+        off[index] = find(places, (one, other), solved, source.frame_shape) - whole[index]
     return off
 
 
@@ -278,7 +333,7 @@ def _measure_linearity(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> f
     pairs.
     """
     ndim = off.shape[2]
-    positions = np.array(list(product(range(PARTS), repeat=ndim)), float) - (PARTS - 1) / 2
+    positions = _locate_parts(ndim)
     explained = []
     for pair_offsets in off:
         is_known = np.isfinite(pair_offsets).all(axis=1) & judged
@@ -290,35 +345,6 @@ def _measure_linearity(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> f
     return float(np.median(explained)) if explained else 0.0
 
 
-def _choose_model(
-    off: NDArray[np.float64],
-    judged: NDArray[np.bool_],
-    shape: Sequence[int],
-    pixel_size: Sequence[float] | None,
-) -> str:
-    """Choose the simplest model that explains the parts' motion, which is linear.
-
-    `off` is (pairs, parts, axes), pixels; `judged` says which parts count, `shape` is the frame's.
-    """
-    ndim = off.shape[2]
-    if ndim == 1:
-        return ""
-    places = (np.array(list(product(range(PARTS), repeat=ndim)), float) - (PARTS - 1) / 2) * (
-        np.array(shape) / PARTS
-    )
-    for model in ("rigid", "similarity"):
-        generators = make_generators(model, shape, pixel_size)
-        explained = []
-        for motion in off:
-            is_known = np.isfinite(motion).all(axis=1) & judged
-            turns = np.einsum("gij,pj->pig", generators, places[is_known]).reshape(
-                -1, len(generators)
-            )
-            terms = np.column_stack([turns, np.tile(np.eye(ndim), (is_known.sum(), 1))])
-            rest = motion[is_known].ravel()
-            whole = max((rest**2).sum(), 1e-12)
-            rest = rest - terms @ np.linalg.lstsq(terms, rest, rcond=None)[0]
-            explained.append(1 - (rest**2).sum() / whole)
-        if np.median(explained) > LINEAR:
-            return model
-    return "affine"
+def _locate_parts(ndim: int) -> NDArray[np.float64]:
+    """Where parts lie from the middle of a frame (parts, axes), in sides of a part."""
+    return np.array(list(product(range(PARTS), repeat=ndim)), float) - (PARTS - 1) / 2

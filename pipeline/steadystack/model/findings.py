@@ -116,6 +116,7 @@ class LocalMotion:
         0 where nothing stands still
     scene : how far most parts move in a pair, the median in pixels
     suits : the simplest `motion.model` that explains a motion that is linear; "": not told
+    far : whether it is seen only between frames further apart than those of the run's pairs
     """
 
     pairs: int
@@ -129,6 +130,7 @@ class LocalMotion:
     still_pull: float = 0.0
     scene: float = 0.0
     suits: str = ""
+    far: bool = False
 
 
 @dataclass(frozen=True)

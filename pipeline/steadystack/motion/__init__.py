@@ -9,7 +9,7 @@
 - `local_pairs`: measures boxes of the frame; `local_prior` turns them into smooth fields
 """
 
-from steadystack.motion.generators import make_generators
+from steadystack.motion.generators import find_simplest_model, make_generators
 from steadystack.motion.local_motion import solve_local_motion
 from steadystack.motion.model_choice import (
     LINEAR_MODELS,
@@ -24,6 +24,7 @@ __all__ = [
     "MOTION_CHOICE",
     "ModelChoice",
     "choose_model",
+    "find_simplest_model",
     "make_generators",
     "solve_local_motion",
     "solve_motion",

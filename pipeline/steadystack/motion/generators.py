@@ -80,3 +80,37 @@ def compute_linear_std(
     """Compute the deviations of matrices (frames, axes, axes) from those of coefficients."""
     change = np.einsum("gij,fjk->fgik", generators, linear)
     return np.asarray(np.sqrt(np.einsum("fgik,fg->fik", change**2, std**2)))
+
+
+def find_simplest_model(
+    off: NDArray[np.float64],
+    places: NDArray[np.float64],
+    shape: Sequence[int],
+    pixel_size: Sequence[float] | None,
+    least: float,
+) -> str:
+    """Find the simplest model that explains a share of a motion of parts that is linear.
+
+    Parameters
+    ----------
+    off : how far parts move (pairs, parts, axes), pixels; NaN: not known
+    places : of the parts, from the middle of a frame of that shape (parts, axes), pixels
+    least : the share of the squares, the median over the pairs
+    """
+    ndim = off.shape[2]
+    if ndim == 1:
+        return ""
+    for model in ("rigid", "similarity"):
+        generators = make_generators(model, shape, pixel_size)
+        explained = []
+        for motion in off:
+            known = np.isfinite(motion).all(axis=1)
+            turns = np.einsum("gij,pj->pig", generators, places[known]).reshape(-1, len(generators))
+            terms = np.column_stack([turns, np.tile(np.eye(ndim), (known.sum(), 1))])
+            rest = motion[known].ravel()
+            whole = max((rest**2).sum(), 1e-12)
+            rest = rest - terms @ np.linalg.lstsq(terms, rest, rcond=None)[0]
+            explained.append(1 - (rest**2).sum() / whole)
+        if np.median(explained) > least:
+            return model
+    return "affine"

@@ -161,6 +161,7 @@ def advise_on_moving_parts(
     if motion.moving <= left_out:
         return
     if motion.linear:
+        frames_apart = "frames far apart" if motion.far else "the frames of a pair"
         what, best = "the shift of the whole", "a shift is only the best translation"
         if advice.motion != "translation":
             what, best = (
@@ -171,7 +172,7 @@ def advise_on_moving_parts(
             Trust.CHECK,
             Reason.TURNING,
             f"the frames rotate or stretch: parts of them differ from {what} by up to "
-            f"{motion.size:.1f} px between the frames of a pair, so that {best}"
+            f"{motion.size:.1f} px between {frames_apart}, so that {best}"
             f"{advice.advise_on_turning(motion.suits)}",
         )
         return
