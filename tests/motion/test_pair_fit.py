@@ -7,7 +7,7 @@ import pytest
 
 from steadystack.motion.generators import exponentiate, make_generators
 from steadystack.motion.moved_images import move_score_image, smooth_further
-from steadystack.motion.pair_fit import choose_cell_sides, fit_pair
+from steadystack.motion.pair_fit import _weigh, choose_cell_sides, fit_pair
 from steadystack.parts import SmoothedMask, compute_jackknife_std, make_score_image
 from support.scenes import Scene, ellipse
 from support.turning import lay, turn, turn_volume
@@ -118,3 +118,17 @@ def test_too_little_is_nothing():
     assert fitted(image, image) is None
     apart = type(image)(image.values, image.weights, (500, 0))
     assert fitted(image, apart) is None
+
+
+def test_cells_count_alike_where_those_that_show_most_are_off():
+    """The weights of two of them fall faster than the others hold the fit."""
+    power = np.ones(24)
+    power[:2] = 40
+    off = np.where(power > 1, 5.0, 1.2) * np.sqrt(power)
+    weight, stiffness = _weigh(np.stack([off, 0 * off], axis=1), power)
+    assert (weight == 1).all()
+    assert stiffness == 1
+    off[:2] = 1.2 * np.sqrt(40)
+    weight, stiffness = _weigh(np.stack([off, 0 * off], axis=1), power)
+    assert weight.max() < 1
+    assert 1 < stiffness < 2

@@ -21,6 +21,8 @@ BIWEIGHT = 6.0
 WEIGHING_STEPS = 3
 MEDIAN_LENGTH = {2: 1.1774, 3: 1.5382}  # of a normal deviate with so many axes
 LEAST_LEFT = 0.25
+# Where weighed cells hold the fit by less than this share of their weights, all count alike.
+LEAST_SLOPE = 0.1
 FEWEST_CELLS = 12
 
 
@@ -155,6 +157,8 @@ def _weigh(
     """Weigh cells by how far what is left of their scores (cells, axes) is off, 0..1.
 
     Returns also how much softer the fit is than its weights say: they fall as a cell goes off.
+    Where cells that show most are off, nothing would hold it: then all count alike, and the error
+    is what they differ.
     """
     distance = np.sqrt((left**2).sum(axis=1) / power)
     scale = np.median(distance) / MEDIAN_LENGTH[left.shape[1]]
@@ -163,4 +167,7 @@ def _weigh(
     square = np.minimum((distance / (BIWEIGHT * scale)) ** 2, 1)
     weight = (1 - square) ** 2
     slope = weight - 2 * square * (1 - square)  # of the score, mean over its directions
-    return weight, float(max((weight * power).sum() / max((slope * power).sum(), 1e-9), 1))
+    held, all_held = float((slope * power).sum()), float((weight * power).sum())
+    if held < LEAST_SLOPE * all_held:
+        return np.ones(len(left)), 1.0
+    return weight, max(all_held / held, 1.0)
