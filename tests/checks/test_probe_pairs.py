@@ -11,6 +11,7 @@ from scipy import ndimage
 import steadystack
 from bench_verdict import noisy, views, wander
 from steadystack.checks import check_probe_pairs
+from steadystack.checks.probing import EqualPlanes
 from steadystack.checks.sampling import select_probe_pairs
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
@@ -164,6 +165,66 @@ def test_coarse_detail_says_nothing_where_it_moves_no_further(frames):
         [Scene(8).view((128, 128), way) for way in np.arange(frames)[:, None] * [0.3, 0]]
     )
     assert probes_of(noisy(rng, fine + light)).coarse_excess == 0
+
+
+def volumes(seed, light, layer=None, frames=7):
+    """Volumes that wander, behind light that falls off along z by so many factors of e.
+
+    With a layer of so many planes the scene is brighter there.
+    """
+    rng, shape, beyond = np.random.default_rng(seed), (10, 56, 64), 12
+    scene = ndimage.gaussian_filter(rng.normal(size=[side + 2 * beyond for side in shape]), 1.5)
+    planes = np.arange(len(scene)) - len(scene) / 2
+    if layer is not None:
+        scene = (scene - scene.min()) * np.exp(-((planes / layer) ** 2) / 2)[:, None, None]
+    truth = np.cumsum(rng.normal(0, [0.4, 0.7, 0.7], (frames, 3)), axis=0)
+    truth -= truth[0]
+    inside = tuple(slice(beyond, beyond + side) for side in shape)
+    series = np.array([ndimage.shift(scene, -way)[inside] for way in truth])
+    series -= series.min()
+    series *= np.exp(-light * np.arange(shape[0]) / shape[0])[:, None, None]
+    return (series / series.std() + 0.15 * rng.normal(size=series.shape)).astype("f4"), truth
+
+
+def along_z(shifts, truth):
+    """The error along z, rms over frames, and what is stated of it, px."""
+    error = shifts["frame_shift"].to_numpy()[:, 0] - truth[:, 0]
+    return np.sqrt(np.mean([error**2, shifts["frame_shift_std"].to_numpy()[:, 0] ** 2], axis=1))
+
+
+@pytest.mark.parametrize("seed", slow_but([11], range(12)))
+def test_light_that_falls_off_along_z_is_told_and_its_pull_is_stated(seed):
+    """Such series were good, and off along z by up to 33 times what is stated."""
+    series, truth = volumes(seed, 2.7)
+    shifts = steadystack.estimate_shifts(series)
+    error, stated = along_z(shifts, truth)
+    assert shifts.attrs["verdict"] == "unreliable" or error < 2 * stated
+    if error > 0.1:
+        assert "uneven_planes" in shifts.attrs["verdict_reasons"]
+        assert "set preprocess.high_pass: 3" in shifts.attrs["verdict_reasons"]
+        cured = steadystack.estimate_shifts(series, preprocess={"high_pass": 3.0})
+        assert along_z(cured, truth)[0] < 0.5 * error
+
+
+@pytest.mark.parametrize("seed", slow_but([1], range(12)))
+@pytest.mark.parametrize("layer", slow_but([3.0], [None, 3.0]))
+def test_layers_that_move_are_no_light(seed, layer):
+    shifts = steadystack.estimate_shifts(volumes(seed, 0.0, layer)[0])
+    assert "uneven_planes" not in shifts.attrs["verdict_reasons"]
+
+
+def test_equal_planes_have_no_mean_and_the_same_contrast():
+    rng = np.random.default_rng(3)
+    stack, mask = rng.normal(5, 2, (2, 4, 20, 24)), rng.random((4, 20, 24)) > 0.3
+    stack[0, 1, 3, 4], mask[2] = np.nan, False
+    source = ArrayFrames.checked(as_stack(stack), mask)
+    region = (slice(0, 4), slice(2, 18), slice(0, 24))
+    seen, as_it_is = EqualPlanes(source).read(0, region), source.read(0, region)
+    np.testing.assert_array_equal(seen.valid, as_it_is.valid & np.isfinite(as_it_is.image))
+    assert not seen.image[2].any()
+    for plane in (0, 1, 3):
+        values, before = (each.image[plane][seen.valid[plane]] for each in (seen, as_it_is))
+        np.testing.assert_allclose(values, (before - before.mean()) / before.std(), atol=1e-5)
 
 
 def test_probes_are_further_apart_than_the_pairs_and_of_known_frames():

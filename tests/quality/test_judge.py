@@ -211,6 +211,17 @@ def test_pairs_of_one_distance_that_are_all_off_are_told(pull, told):
         (ProbeCheck(30, coarse_pull=0.04, coarse_excess=9.0), None),
         (ProbeCheck(0, coarse_pull=0.2, coarse_excess=2.6), (Trust.CHECK, "coarse_detail")),
         (ProbeCheck(30, coarse_pull=0.2, coarse_excess=4.1), (Trust.UNRELIABLE, "coarse_detail")),
+        (ProbeCheck(30, plane_pull=0.2, plane_excess=9.0, plane_light=3.9), None),
+        (ProbeCheck(30, plane_pull=0.2, plane_excess=1.4, plane_light=9.0), None),
+        (ProbeCheck(30, plane_pull=0.04, plane_excess=9.0, plane_light=9.0), None),
+        (
+            ProbeCheck(0, plane_pull=0.2, plane_excess=1.6, plane_light=4.1),
+            (Trust.CHECK, "uneven_planes"),
+        ),
+        (
+            ProbeCheck(30, plane_pull=0.2, plane_excess=4.1, plane_light=9.0),
+            (Trust.UNRELIABLE, "uneven_planes"),
+        ),
     ],
 )
 def test_what_probe_pairs_say_is_told_if_it_is_more_than_was_stated(probes, said):

@@ -4,7 +4,8 @@ The pairs of a run are close in time, and all see the same things in the same wa
 changes holds each of them back a little, and a label that outweighs the scene is in all of them.
 A few pairs are measured that the run has not: so far apart that the run has none, without one part
 of the frame after another, in fine detail alone, and in coarse detail alone, which shows what fine
-detail that stands still in the camera hides.
+detail that stands still in the camera hides. Those of volumes are measured with planes of equal
+brightness, which shows what light hides that falls off along z.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks.probing import Probe, compute_own_errors, list_boxes
+from steadystack.checks.probing import EqualPlanes, Probe, compute_own_errors, list_boxes
 from steadystack.checks.sampling import (
     LEAST_SIDE,
     PARTS,
@@ -33,6 +34,7 @@ from steadystack.model import (
     ProbeCheck,
     RunError,
     Slices,
+    find_finite_pixels,
 )
 from steadystack.pairs import spread_evenly
 from steadystack.parts import compute_jackknife_std
@@ -70,7 +72,8 @@ def check_probe_pairs(
             if not len(rows):
                 return None
             own = probe.weigh(table.select_pairs(spread_evenly(rows, FEW_PAIRS)))
-            return _compare_coarse(ProbeCheck(pairs=0), probe, own, solved)
+            check = _compare_coarse(ProbeCheck(pairs=0), probe, own, solved)
+            return _compare_planes(check, probe, own, solved)
         whole = probe.measure(pairs)
         check = _compare_separations(whole, solved)
         rows = spread_evenly(np.flatnonzero(whole.ok), FEW_PAIRS)
@@ -78,6 +81,7 @@ def check_probe_pairs(
             return check
         whole = whole.select_pairs(rows)
         check = _compare_coarse(check, probe, whole, solved)
+        check = _compare_planes(check, probe, whole, solved)
         return _compare_ways(check, probe, pairs[rows], whole, solved)
     except RunError:
         return None
@@ -241,6 +245,61 @@ def _compare_coarse(
         return check
     check = replace(check, coarse_pull=further, coarse_excess=excess)
     return replace(check, coarse_moves=float(np.median(moves)), coarse_low_pass=sigma)
+
+
+def _compare_planes(
+    check: ProbeCheck, probe: Probe, whole: PairTable, solved: FrameTable
+) -> ProbeCheck:
+    """Compare pairs of volumes with what they say of z if all planes are equally bright.
+
+    Light that falls off along z, or grows, stands still, and holds shifts along z back. Layers of
+    the scene are taken away with it, and some of what they tell: hence what the brightness of the
+    planes does is looked at, too.
+    """
+    method, shape = probe.method, probe.method.search.shape
+    changed = (method.flat_field, method.fixed_pattern, method.places)
+    used = method.conditioning
+    if len(shape) < 3 or shape[0] < 2 or len(method.search.blocks) > 1:
+        return check
+    if used.logarithm or used.square_root or any(each is not None for each in changed):
+        return check  # these are for frames as they are
+    pairs = np.stack([whole.reference, whole.moving], axis=1)
+    equal = probe.measure(pairs, source=EqualPlanes(probe.setup.series.source))
+    rows = whole.ok & equal.ok
+    if rows.sum() < min(len(pairs), FEWEST_PAIRS):
+        return check
+    own, stated = compute_own_errors(equal), compute_pair_errors(solved, pairs)
+    error = np.sqrt(own**2 + stated**2 + LEAST_ERROR**2)[rows, 0]
+    along, change = equal.shift[rows, 0], np.abs(equal.shift - whole.shift)[rows, 0]
+    return replace(
+        check,
+        plane_pull=float(np.median(change)),
+        plane_excess=float(np.median(change / error)),
+        plane_moves=float(np.median(np.abs(along))),
+        plane_light=_find_still_light(probe, pairs[rows], along),
+    )
+
+
+def _find_still_light(probe: Probe, pairs: Ints, along: NDArray[np.float64]) -> float:
+    """Find whether the brightness of planes stands still rather than moves by shifts `along` z, px.
+
+    Returns what is left of it where it moves, over that where it stands still: above 1 if it is
+    that of the light, below if it is that of the scene, whose layers move.
+    """
+    source, profiles = probe.setup.series.source, {}
+    for frame in np.unique(pairs).tolist():
+        pixels = source.read(frame, probe.region)
+        seen = pixels.valid & find_finite_pixels(pixels.image)
+        planes = np.where(seen, pixels.image, 0).sum(axis=(1, 2), dtype=np.float64)
+        planes /= np.maximum(seen.sum(axis=(1, 2)), 1)
+        profiles[frame] = planes / max(abs(planes).mean(), 1e-30)
+    left, places = np.zeros(2), np.arange(len(planes), dtype=np.float64)
+    for (reference, moving), shift in zip(pairs.tolist(), along.tolist(), strict=True):
+        both = (places - shift >= 0) & (places - shift <= places[-1])
+        moved = np.interp(places - shift, places, profiles[moving])
+        for row, each in enumerate((profiles[moving], moved)):
+            left[row] += ((each - profiles[reference])[both] ** 2).sum()
+    return float(left[1] / max(left[0], 1e-30))
 
 
 def _list_parts(region: Slices) -> tuple[list[str], list[Slices]]:

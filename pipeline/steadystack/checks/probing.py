@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from steadystack.checks.sampling import MOST_FRAMES
 from steadystack.cluster import Engine, Failure, run_tasks
 from steadystack.measure import Method, find_cheapest_cell, find_pair_centres, measure_pairs
-from steadystack.model import FrameSource, Ints, PairTable, RunError, Slices
+from steadystack.model import (
+    ChangedFrames,
+    Frame,
+    FrameSource,
+    Ints,
+    PairTable,
+    RunError,
+    Slices,
+    find_finite_pixels,
+)
 from steadystack.parts import PartGrid, compute_jackknife_std
 from steadystack.planning import Setup
 from steadystack.readers import ValidFrames
@@ -109,6 +118,21 @@ class Probe:
                 raise RunError(f"pairs cannot be measured: {table.reason}") from table.error
             tables.append(table)
         return tables
+
+
+@dataclass(frozen=True)
+class EqualPlanes(ChangedFrames):
+    """The frames of a source, volumes, of which all planes have the same mean and contrast."""
+
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
+        pixels = self.frames.read(frame, region)
+        image = np.zeros(pixels.image.shape, np.float32)
+        valid = pixels.valid & find_finite_pixels(pixels.image)
+        for plane, values, seen in zip(image, pixels.image, valid, strict=True):
+            contrast = values[seen].std(dtype=np.float64) if seen.any() else 0.0
+            if contrast:
+                plane[seen] = (values[seen] - values[seen].mean(dtype=np.float64)) / contrast
+        return replace(pixels, image=image, valid=valid)
 
 
 def _measure_way(way: tuple[FrameSource, Method], pairs: Ints, probe: Probe) -> PairTable:

@@ -173,6 +173,9 @@ class ProbeCheck:
         they change, over what is stated, in coarse detail, if that moves further
     coarse_moves : how far that moves between the frames of a pair, the median, pixels
     coarse_low_pass : the Gaussian that leaves it, sigma in pixels
+    plane_pull, plane_excess, plane_moves : likewise, by how much they change along z, and how far
+        they move then, if all planes of a volume are equally bright
+    plane_light : what is left of the brightness of planes if it moves, over that if it stands still
     """
 
     pairs: int
@@ -191,6 +194,10 @@ class ProbeCheck:
     coarse_excess: float = 0.0
     coarse_moves: float = 0.0
     coarse_low_pass: float = 0.0
+    plane_pull: float = 0.0
+    plane_excess: float = 0.0
+    plane_moves: float = 0.0
+    plane_light: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,11 @@ class Reason(Word):
         "coarse detail alone moves further: fine detail that stands still may hold shifts back",
         "preprocess.low_pass",
     )
+    UNEVEN_PLANES = (
+        "uneven_planes",
+        "light that falls off along z holds shifts back: equally bright planes move otherwise",
+        "preprocess.high_pass",
+    )
     FAR_PAIRS = (
         "far_pairs",
         "pairs far apart differ from the shifts by more than the stated errors",

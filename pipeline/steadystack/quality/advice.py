@@ -127,6 +127,11 @@ class AdviceSettings:
         return f"{self.masking}, or set preprocess.low_pass: {low_pass:g}"
 
     @property
+    def even_planes(self) -> str:
+        """Advice for volumes whose planes are not equally bright."""
+        return self._high_pass if self.high_pass is not None else "set preprocess.high_pass: 3"
+
+    @property
     def more_pairs(self) -> str:
         """Advice for a graph of pairs that is too weak."""
         extra = f"raise pairs.extra above {self.extra:g}" if self.extra else "set pairs.extra: 0.2"

@@ -55,7 +55,7 @@ from steadystack.model import (
 )
 from steadystack.pairs import choose_strategy
 from steadystack.quality.advice import AdviceSettings
-from steadystack.quality.check_findings import gets_sharper, is_held_back
+from steadystack.quality.check_findings import gets_sharper, is_held_along_z, is_held_back
 from steadystack.quality.judge import judge_series
 from steadystack.quality.static_findings import LEAST_SEPARABLE, MAJORITY, is_pulled
 
@@ -205,17 +205,19 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     of the separation of pairs that differs most from the shifts, or of pairs in coarse detail if
     the mean of the frames does not get sharper; or divided by the share of the scene's detail that
     could be told from a fixed pattern, where that was estimated. That what stands still makes
-    shifts, from that of the anchor, shorter by a share of them, as pairs without it or in coarse
-    detail say, is one more part of their errors; that the codec of a video puts frames, and the
-    anchor, beside their places, or that frames show parts of earlier ones, is another.
+    shifts, from that of the anchor, shorter by a share of them, as pairs without it, in coarse
+    detail or of equally bright planes say, is one more part of their errors; that the codec of a
+    video puts frames, and the anchor, beside their places, or that frames show parts of earlier
+    ones, is another.
     """
     found = json.loads(attributes.get(PROBES, "null"))
-    probes, lacks, lost = ProbeCheck(**found) if found else ProbeCheck(0), 0.0, 0.0
+    probes, lost = ProbeCheck(**found) if found else ProbeCheck(0), 0.0
+    lacks, along_z = np.zeros((2, frames.shift.shape[1]))
     sharpness = json.loads(attributes.get(SHARPNESS, "null"))
     if is_held_back(probes) and not (sharpness and gets_sharper(SharpnessCheck(**sharpness))):
         probes = replace(probes, excess=max(probes.excess, probes.coarse_excess))
         held = probes.coarse_pull / max(probes.coarse_moves - probes.coarse_pull, 1e-9)
-        lacks = min(held, MOST_HELD)
+        lacks[:] = min(held, MOST_HELD)
         lost = probes.coarse_pull if held > MOST_HELD else 0.0  # next to nothing is left of shifts
     pattern = json.loads(attributes.get(FIXED_PATTERN_EFFECT, "null"))
     effect = FixedPatternEffect(**pattern) if pattern else None
@@ -224,10 +226,15 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
         excess = max(excess, 1 / max(effect.separable_share, LEAST_SEPARABLE))
     if effect is not None and is_pulled(effect) and effect.moving_share > MAJORITY:
         pulled = effect.without_it / max(effect.with_it, 1e-9) - 1
-        lacks = max(lacks, min(pulled, MOST_LACKING))
+        lacks = np.fmax(lacks, min(pulled, MOST_LACKING))
+    if is_held_along_z(probes):
+        held = probes.plane_pull / max(probes.plane_moves - probes.plane_pull, 1e-9)
+        lacks[0] = max(lacks[0], min(held, MOST_HELD))
+        along_z[0] = probes.plane_pull  # of small steps, which are held back by more
     stale = effect.stale if effect is not None else 0.0
-    beside = math.hypot(math.sqrt(2) * float(attributes.get(CODEC_STD, 0.0)), stale, lost)
-    if excess == 1 and not lacks and not beside:
+    codec = math.sqrt(2) * float(attributes.get(CODEC_STD, 0.0))
+    beside = np.hypot(math.hypot(codec, stale, lost), along_z)
+    if excess == 1 and not lacks.any() and not beside.any():
         return frames
     moved = frames.shift.copy()
     for number, anchor in enumerate(frames.anchors):
