@@ -1,4 +1,4 @@
-"""Sums of an image under boxes that are moved by every lag, as differences of prefix sums."""
+"""Sum an image under a box moved by every lag, by differences of prefix sums."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from steadystack.model import Floats, Ints, Slices
 from steadystack.ncc.lags import Window
 from steadystack.ncc.masked import SignedBox
 
-Rows: TypeAlias = tuple[int, int, int]  # the first, that behind the last, and the step
+Rows: TypeAlias = tuple[int, int, int]  # first, one past the last, step
 
-# Sums of lines along the last axis that are computed together.
+# How many sums along the last axis are computed together.
 CHUNK = 2**15
 
 
 def count_box_overlap(
     reference: Sequence[SignedBox], moving: Sequence[SignedBox], window: Window
 ) -> NDArray[np.float64]:
-    """Count the pixels that two masks, as of `CachedMask.boxes`, have in common at every lag."""
+    """Count the pixels that two masks, given as `CachedMask.boxes`, have in common at every lag."""
     counts = [
         sign * other_sign * _count_overlap(box, other, window)
         for (sign, box), (other_sign, other) in product(reference, moving)
@@ -47,7 +47,7 @@ def compute_box_sums(
 ) -> NDArray[np.float64]:
     """Sum an image and its square under a mask moved by every lag: (2, *lags).
 
-    `boxes` are those of the mask, as of `CachedMask.boxes`.
+    The mask is given by its `CachedMask.boxes`.
     """
     sums = np.empty((2, *window.shape))
     for number, (sign, box) in enumerate(boxes):
@@ -58,11 +58,11 @@ def compute_box_sums(
 def _add_sums(
     sums: NDArray[np.float64], sign: int, values: Floats, box: Slices, window: Window
 ) -> None:
-    """Add sums of an image and its square under a box moved by every lag; sign 0: put them there.
+    """Add the sums of an image and its square under a box moved by every lag; sign 0: store them.
 
-    Along the last axis those of some lines are added together, as many as fit the cache.
+    Along the last axis, as many lines as fit the cache are summed together.
     """
-    region, inside = [], []  # all that is ever under the box, and the box in it
+    region, inside = [], []  # all pixels ever under the box, and the box within them
     for side, first, last, size in zip(box, window.first, window.last, values.shape, strict=True):
         low = min(max(side.start + first, 0), size)
         region.append(slice(low, max(min(side.stop + last, size), low)))
@@ -93,7 +93,7 @@ def _compute_sliding_sums(
 ) -> NDArray[np.float64]:
     """Sum arrays of one shape along an axis over ``side`` moved by every lag from first to last.
 
-    Rows that lie in all of these ranges are added once; only the others go through prefix sums.
+    Rows in all of these ranges are summed once; only the others need prefix sums.
     """
     shape = list(arrays[0].shape)
     moved = _move_side(side.start, side.stop, first, last, shape[axis])
@@ -122,10 +122,11 @@ def _compute_sliding_sums(
 
 
 class _MovedSide(NamedTuple):
-    """Where the rows of an axis lie under a side that is moved by every lag.
+    """Which rows of an axis lie under a side of the box that is moved by every lag.
 
-    From `begin` to `end` they do at some lags, the `inner` ones at all. By `runs` of lags, the sums
-    are differences of those of all rows until some `upper` ones and until some `lower` ones.
+    Rows from `begin` to `end` do at some lags, the `inner` rows at all lags. For each of the `runs`
+    of lags, the sums are prefix sums up to the `upper` rows less prefix sums up to the `lower`
+    rows.
     """
 
     begin: int
@@ -158,9 +159,9 @@ def _cut(
 
 
 def _add_up(sums: NDArray[np.float64], axis: int) -> None:
-    """Replace the rows along an axis by the sums of all until each, in place; the first is 0.
+    """Replace the rows along an axis by their prefix sums, in place; the first is 0.
 
-    They are added as lines of memory, which NumPy does along the last axis alone.
+    Whole lines of memory are added, which NumPy's own cumulative sum does along the last axis only.
     """
     if axis == sums.ndim - 1:
         np.cumsum(sums, axis=axis, out=sums)
@@ -170,10 +171,10 @@ def _add_up(sums: NDArray[np.float64], axis: int) -> None:
 
 
 def _list_runs(upper: Ints, lower: Ints) -> Iterator[tuple[tuple[int, int], Rows, Rows]]:
-    """List where both of two rows of indices, which do not fall, rise evenly or stay.
+    """List the runs in which two non-decreasing lists of indices both rise evenly or stay.
 
-    Yields the first of each run and that behind it, and the slices of what either points to; of one
-    alone where they stay.
+    Yields each run's first position and one past its last, and the slices that the two lists
+    select; a slice of one element where a list stays.
     """
     bends = np.diff(upper, 2) | np.diff(lower, 2)
     rows = upper.tolist(), lower.tolist()

@@ -1,4 +1,4 @@
-"""Windows of integer shifts (lags): for which lags a surface is computed."""
+"""Windows of lags (integer shifts): the lags for which a surface is computed."""
 
 from __future__ import annotations
 

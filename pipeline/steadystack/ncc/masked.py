@@ -1,7 +1,7 @@
-"""Images and masks made ready for correlation, each with a cache of results about it.
+"""Images and masks prepared for correlation, each with a cache of its results.
 
-Transforms are cached with the image or mask that they belong to, so that a frame of many pairs is
-transformed once, and a mask that all frames share once for all of them.
+Transforms are cached with the image or mask that they belong to, so that a frame with many pairs is
+transformed once, and so is a mask that all frames share.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Role: TypeAlias = Literal["reference", "moving"]
 Kind: TypeAlias = Literal["mask", "value", "square"]
 SignedBox: TypeAlias = tuple[int, Slices]  # 1: its pixels are added, -1: taken away
 
-# Valid pixels that the level of an image is estimated from, at most about this many.
+# The level of an image is estimated from at most about this many valid pixels.
 SAMPLE_PIXELS = 2**12
 FEWEST_SAMPLED = 2**8
-# Offsets and scales beyond this go through double precision; ranges below that are none.
+# Largest offset and scale that single precision can handle; ranges below the second number are 0.
 LARGE = 1e30
 SMALLEST = 1e-290
 
@@ -43,10 +43,10 @@ class Scaling:
 class CachedMask:
     """A mask with a cache of what was computed from it: its transforms, its overlap with itself.
 
-    `parent` is a mask that has all of its pixels and a few more, if there is one. Where it
-    `may_lack_box`, a box that it lacks is looked for, as sums under both boxes take less time; they
-    are the same but for rounding. The `cache` holds for one layout: a mask, like an image, is used
-    with one layout only.
+    `parent` is a mask that has all of its pixels and a few more, if there is one. If it
+    `may_lack_box`, a missing box within it is looked for: sums under two boxes are faster and the
+    same but for rounding. The `cache` is valid for one layout: a mask, like an image, is used with
+    one layout only.
     """
 
     pixels: Bools
@@ -56,7 +56,7 @@ class CachedMask:
 
     @property
     def base(self) -> CachedMask:
-        """The parent, whose results are reused but for the few pixels lacking; else the mask."""
+        """The parent, whose results are reused except for the few missing pixels; else the mask."""
         return self.parent or self
 
     @cached_property
@@ -81,7 +81,7 @@ class CachedMask:
 
     @cached_property
     def boxes(self) -> tuple[SignedBox, ...]:
-        """Boxes whose sum the mask is: one, or that and one within that it lacks; else none."""
+        """The boxes that make up the mask: one, or one and the box missing within it; else none."""
         if self.is_box:
             return ((1, self.bounds),)
         if self.may_lack_box:
@@ -100,7 +100,7 @@ class CachedMask:
 class MaskedImage:
     """An image near mean 0 and deviation 1 under its mask, exactly 0 outside of it.
 
-    The `cache` holds what was computed from it, for one layout and one region of its frame.
+    The `cache` holds results for one layout and one region of its frame.
     """
 
     values: Floats
@@ -128,7 +128,7 @@ class MaskedImage:
             return np.asarray(cache[key])
         if role == "moving" and layout.one_spectrum:
             spectrum = np.conj(self.compute_spectrum(kind, "reference", tile, layout, keep))
-            keep = keep and kind == "mask"  # made again faster than it would be worth its memory
+            keep = keep and kind == "mask"  # cheap enough to make again
         else:
             spectrum = self._transform(kind, role, tile, layout)
         if keep:
@@ -182,7 +182,7 @@ def find_extremes(image: NDArray[Any], mask: Bools) -> tuple[float, float]:
 
     If they differ by more than rounding, they may be those of a sample of the pixels.
     """
-    for region in (select_sample(image), ...):  # a sample can show that the image is not flat only
+    for region in (select_sample(image), ...):  # a sample can only prove that the image is not flat
         values = image[region][mask[region]]
         if len(values) and not is_constant_range(*(extremes := _compute_ends(values)), image.dtype):
             return extremes
@@ -205,9 +205,9 @@ def make_masked_image(
 ) -> MaskedImage:
     """Bring an image near mean 0 and deviation 1 under its mask.
 
-    The NCC does not depend on offset and scale, but its rounding does: in single precision, sums
-    of numbers far from zero lose their digits. Mean and deviation are estimated from a sample, and
-    from all pixels where that turns out too coarse. Valid pixels must be finite.
+    The NCC does not depend on offset and scale, but its rounding does: in single precision, sums of
+    numbers far from zero lose their digits. Mean and deviation are estimated from a sample, or from
+    all pixels if that is too coarse. Valid pixels must be finite.
     """
     region = select_sample(image)
     sample = image[region][mask.pixels[region]]
@@ -220,7 +220,7 @@ def make_masked_image(
 
 
 def compute_moments(values: Floats) -> tuple[float, float]:
-    """Sum values and their squares: rows in the values' precision, the sum of rows in double."""
+    """Sum values and their squares: each row in their own precision, the rows in double."""
     lines = values.reshape(-1, values.shape[-1])
     value_sum = np.einsum("ij->i", lines).sum(dtype=np.float64)
     return float(value_sum), float(np.einsum("ij,ij->i", lines, lines).sum(dtype=np.float64))
@@ -263,7 +263,7 @@ def _measure_level(values: NDArray[Any]) -> Scaling:
 def select_sample(image: NDArray[Any]) -> Slices:
     """Slices that take about `SAMPLE_PIXELS` evenly spread pixels.
 
-    Steps are odd, so that no regular pattern falls in step with them.
+    Steps are odd, so as not to fall in step with a regular pattern.
     """
     step = int((image.size / SAMPLE_PIXELS) ** (1 / image.ndim)) | 1
     return tuple(slice(None, None, min(step, size // 8 | 1)) for size in image.shape)

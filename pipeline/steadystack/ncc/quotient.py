@@ -1,4 +1,4 @@
-"""The NCC surface: the quotient of the terms of a whole pair."""
+"""Compute the NCC surface as the quotient of the terms of a whole pair."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from steadystack.model import Surface
 from steadystack.ncc.lags import Window
 from steadystack.ncc.terms import Lags, Terms
 
-# What rounding leaves of a sum, in units of the largest sum and the transforms' precision.
+# Rounding error of a sum, in units of the largest sum times the transforms' precision.
 ROUNDING = 32
-# Lags that are gone through at a time: what is computed of them fits the cache.
+# Lags processed at a time, so that intermediate results fit the cache.
 CHUNK_LAGS = 2**16
 
 
@@ -33,8 +33,8 @@ def compute_surface(
         Lags at which fewer than this fraction (0..1) of the smaller image's valid pixels overlap
         are NaN. None: no limit but that of rounding.
     dtype
-        Data type of the surface, in which the terms were computed, too: where the variance is not
-        above its rounding the NCC is NaN.
+        Data type of the surface and of the transforms that the terms come from. Where a variance is
+        not above rounding at that precision, the NCC is NaN.
     """
     count = terms.count
     f, g = terms.reference, terms.moving
@@ -72,7 +72,7 @@ def compute_surface(
 
 
 def _subtract_means(products: Lags, first: Lags, second: Lags, per_pixel: Lags) -> Lags:
-    """Subtract from sums of products those of the means."""
+    """Subtract the products of the means from sums of products."""
     of_means = first * second
     of_means *= per_pixel
     return np.subtract(products, of_means, out=of_means)

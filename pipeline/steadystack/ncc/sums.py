@@ -1,17 +1,17 @@
-"""The terms of a pair of images, each by the cheapest exact way.
+"""Compute the terms of a pair of images, each in the cheapest exact way.
 
-C needs both images. The other terms are sums of one image under the mask of the other, and often
-have a cheaper way than transforms for every pair:
+C needs both images. The other terms are sums of one image under the mask of the other, which often
+need no transforms of their own for every pair:
 
 * under a mask that the images of a series **share**, they depend on one image alone and are
-  computed once; those of the moving image are those of the reference mirrored,
-  S_g(u) = S_f(-u), if the window holds both lags;
-* a **few** pixels that a mask lacks of the shared one are subtracted one by one;
-* under a mask that is a **box**, such as the whole frame, they are differences of prefix sums;
-  and, where that is asked for, under one that lacks a box within.
+  computed once; those of the moving image are those of the reference mirrored, S_g(u) = S_f(-u), if
+  the window holds both lags;
+* a **few** pixels that a mask lacks compared with the shared one are subtracted one by one;
+* under a mask that is a **box**, such as the whole frame, they are differences of prefix sums; and,
+  on request, under a box that lacks a box within.
 
-In a series the way depends on the layout and on the two masks alone, so that the numbers of a pair
-do not depend on the pairs that it is measured with.
+In a series the choice depends on the layout and the two masks alone, so that the numbers of a pair
+do not depend on the pairs measured with it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from steadystack.ncc.tiles import Layout
 # Kinds of transforms, of the reference and of the moving image, whose product gives a term.
 Factors: TypeAlias = tuple[Kind, Kind]
 
-# Pixels that a mask lacks are subtracted one by one if pixels times lags is below this many times
-# the size of the transforms saved; fewer lags than PIXEL_LAGS make no pixel cheaper.
+# Missing pixels are subtracted one by one if pixels times lags is below this many times the size of
+# the transforms saved; a pixel costs as much as PIXEL_LAGS lags at least.
 FEW_PIXELS_COST = 1
 PIXEL_LAGS = 4096
 
@@ -101,7 +101,7 @@ def compute_terms(
 
     spectral, power, overlap = _correlate(reference, moving, layout, by_transform, keep, window)
     terms |= spectral
-    if not (m.boxes and k.boxes):  # these are counted
+    if not (m.boxes and k.boxes):  # overlaps of boxes are counted
         terms["count"] = np.rint(np.maximum(terms["count"], 0))
     return Terms(
         **terms,
@@ -113,7 +113,7 @@ def compute_terms(
 
 
 def _count_overlap(reference: CachedMask, moving: CachedMask, window: Window) -> Lags:
-    """Count the overlap of masks of boxes; that of a mask with itself stays until the next lags."""
+    """Count the overlap of masks made of boxes; that of a mask with itself is cached."""
     if reference is not moving:
         return count_box_overlap(reference.boxes, moving.boxes, window)
     known = reference.cache.get("overlap")
@@ -126,7 +126,7 @@ def _count_overlap(reference: CachedMask, moving: CachedMask, window: Window) ->
 def _subtract_lacking(
     count: Lags, reference: CachedMask, moving: CachedMask, window: Window
 ) -> Lags:
-    """Subtract from the overlap of a mask with itself what two that lack pixels of it lack."""
+    """Correct the overlap of a mask with itself for the pixels that two derived masks lack."""
     if len(moving.lacking_pixels):
         count = count - _sum_around(moving.lacking_pixels, reference.pixels, window)[0]
     if len(reference.lacking_pixels):
@@ -138,8 +138,9 @@ def _subtract_lacking(
 def derive_mask(pixels: Bools, base: CachedMask, layout: Layout) -> CachedMask:
     """Make a mask from `pixels` that reuses as much as it can of the mask `base`.
 
-    If the pixels are equal it is `base` itself; if a few are lacking, `base` becomes its parent;
-    otherwise it stands alone. Few means: subtracted one by one in less time than transforms take.
+    If the pixels are equal, it is `base` itself; if a few are missing, `base` becomes its parent;
+    otherwise it is independent. Few means that subtracting them one by one is faster than
+    transforms.
     """
     lacking = base.count - int(np.count_nonzero(pixels))
     if lacking < 0 or (pixels & ~base.pixels).any():
@@ -161,7 +162,7 @@ def _sum_around(pixels: NDArray[np.intp], values: NDArray[Any], window: Window) 
             pixel, window.first, window.last, values.shape, strict=True
         ):
             low = max(position + lo, 0)
-            high = max(min(position + hi + 1, size), low)  # empty where lags lead out of the image
+            high = max(min(position + hi + 1, size), low)  # empty if the lags lead out of the image
             source.append(slice(low, high))
             target.append(slice(low - position - lo, high - position - lo))
         shifted = values[tuple(source)]
@@ -302,7 +303,7 @@ def _transform_back(product: NDArray[Any], layout: Layout, window: Window) -> La
         taken, along = np.empty(shape, dtype), (slice(None),) * axis
         first = layout.first_index[axis] + window.first[axis] - layout.window.first[axis]
         done = 0
-        while done < shape[axis]:  # they follow cyclically
+        while done < shape[axis]:  # the lags follow cyclically
             begin = (first + done) % size
             count = min(size - begin, shape[axis] - done)
             taken[*along, done : done + count] = lines[*along, begin : begin + count]

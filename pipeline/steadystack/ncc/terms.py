@@ -47,7 +47,7 @@ class FramePart:
 
 @dataclass(frozen=True, eq=False)
 class Coarse:
-    """A frame on a coarse grid: in each square the sum of values and the count of valid pixels."""
+    """A frame on a coarse grid: sum of values and number of valid pixels in each square."""
 
     sums: NDArray[np.float64]
     counts: NDArray[np.float64]
@@ -70,7 +70,7 @@ class Coarse:
     def compute_power_with(self, other: Coarse, means: tuple[float, float]) -> float:
         """Sum the squares over all lags of the correlation with another coarse frame.
 
-        `means` are what a valid pixel of either frame has in the mean; they are subtracted.
+        `means` are the mean values of the valid pixels of the two frames; they are subtracted.
         """
         size = [n + m for n, m in zip(self.sums.shape, other.sums.shape, strict=True)]
         spectra = [
@@ -96,7 +96,7 @@ def _sum_squares(pixels: NDArray[Any], begins: Sequence[int], side: int) -> NDAr
 class Moments:
     """Sums over the valid pixels of an image, which add up over the blocks of a frame.
 
-    `low` and `high` are the extreme pixels, or two that differ by more than rounding.
+    `low` and `high` are the extreme pixels, or any two that differ by more than rounding.
     """
 
     count: int
@@ -106,11 +106,11 @@ class Moments:
     high: float
     level: Scaling | None  # None: no pixel is valid
     dtype: np.dtype[Any]  # of the pixels
-    coarse: Coarse | None = None  # of frames that are cut, for structure larger than a tile
+    coarse: Coarse | None = None  # of frames cut into tiles, for structure larger than a tile
 
     @classmethod
     def compute(cls, image: MaskedImage, frame_part: FramePart | None = None) -> Moments:
-        """Sum up an image, a whole frame or the part of one at `frame_part`; cached with it."""
+        """Sum up an image (a whole frame, or its part at `frame_part`), cached with the image."""
         if "moments" in image.cache:
             return cast(Moments, image.cache["moments"])
         inside = frame_part.inside if frame_part is not None else None

@@ -1,11 +1,11 @@
-"""How two images are cut for their correlation: tiles are transformed, blocks are read.
+"""Cut two images for their correlation: into tiles to be transformed, and blocks to be read.
 
 The terms are sums over pixels of the reference, so they add up over its tiles and blocks. A
 **tile** of the reference is correlated with the region of the moving image that the window's lags
-reach from it; products of the tiles' spectra are added, and one inverse transform serves them all.
-A **block** is a region of a large frame that is read at once; its terms are added lag by lag.
+can move onto it; products of the tiles' spectra are added, and one inverse transform serves them
+all. A **block** is a region of a large frame that is read at once; its terms are added lag by lag.
 
-Everything here follows from integers alone.
+All of this is integer arithmetic.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from scipy import fft
 from steadystack.model import Slices
 from steadystack.ncc.lags import Window
 
-# Pixels of a block at most: larger ones do not make the transforms cheaper, and a pair of such
-# blocks is measured in a few hundred MiB.
+# Most pixels of a block: larger ones do not make transforms cheaper, and a pair of blocks of this
+# size is measured in a few hundred MiB.
 BLOCK_PIXELS = 2**24
 # Side of the smallest tile that is tried along an axis, px, unless a user asks for less.
 SMALLEST_TILE = 64
-# What a pair costs in a series, in transforms: forward, those of a tile's values and squares, of
-# the values in both roles if there are several tiles, and now and then of masks; backward, three
-# that are cheaper as they end in few lags.
+# Cost of a pair in a series, in transforms. Forward: a tile's values and squares, the values in
+# both roles if there are several tiles, and sometimes masks. Backward: three, which are cheaper as
+# only a few lags are kept.
 FORWARD_ONE, FORWARD_SEVERAL, BACKWARD = 2.5, 3.0, 2.0
-# Transforms of more than this many pixels leave the caches: their cost grows with this power more
-# than their size. Every transform costs as much as so many pixels beside.
+# Transforms of more pixels than the first number exceed the caches: the cost per pixel grows with
+# their size to the power of the second. The third is the fixed cost of a transform, in pixels.
 CACHED_PIXELS = 2**18
 BEYOND_CACHE_POWER = 0.17
 CALL_PIXELS = 2**14
 
 
 class Tile(NamedTuple):
-    """A region of the reference, and that of the moving image that the lags reach from there."""
+    """A region of the reference, and the region of the moving image that the lags reach from it."""
 
     reference: Slices
     moving: Slices
@@ -97,7 +97,7 @@ class Layout:
 
     @property
     def one_spectrum(self) -> bool:
-        """Whether an image has the same transform as reference and as moving image."""
+        """Whether an image has the same transform in both roles, reference and moving."""
         return self.tile == self.reference_shape and self.reference_shape == self.moving_shape
 
     @property
@@ -184,7 +184,7 @@ def _choose_cheapest_tile(
 
 
 class Block(NamedTuple):
-    """A region of the reference frame, and that of the moving frame that the lags reach from it.
+    """A region of the reference frame, and the moving frame's region that the lags reach from it.
 
     `core` is the reference's region as slices of the moving region: the pixels that no other block
     has. None if the block is the whole frame.
@@ -204,7 +204,9 @@ class Block(NamedTuple):
 
     @property
     def ahead(self) -> tuple[int, ...]:
-        """Pixels from the reference's first pixel to the moving one's: lags differ by them."""
+        """Offset in pixels of the moving region's first pixel from the reference's; lags differ by
+        it.
+        """
         return tuple(g.start - f.start for f, g in zip(self.reference, self.moving, strict=True))
 
 
@@ -214,7 +216,7 @@ def cut_into_blocks(
     window: Window,
     chunks: Sequence[int] | None = None,
 ) -> list[Block]:
-    """Cut images of these shapes into the blocks that are read at once; most are one block.
+    """Cut images of these shapes into blocks that are read at once; most images are one block.
 
     The longest side is halved until a block has at most `BLOCK_PIXELS`; sides are whole `chunks`
     where those are smaller than the block, so that few chunks are decoded twice.

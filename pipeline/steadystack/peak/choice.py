@@ -1,9 +1,9 @@
 """The choice of the best lag of an NCC surface, and how high chance would reach.
 
 **Best lag.** At small overlaps chance reaches a high NCC, so the highest NCC is not the best lag.
-The significance ``z = atanh(ncc) * sqrt(N - 3)`` (Fisher 1921) weighs the NCC with the number of
-pixels N it rests on; its maximum needs no limit on the overlap. The factor sqrt(N) leans towards
-lag zero, so the lag itself is the local maximum of the NCC reached from there.
+The significance ``z = atanh(ncc) * sqrt(N - 3)`` (Fisher 1921) weighs the NCC by the number of
+pixels N it rests on, so its maximum needs no limit on the overlap. As the factor sqrt(N) favours
+lag zero, the lag chosen is the local maximum of the NCC that is reached by climbing from there.
 
 **Chance.** How high chance reaches is read off the same surface: lags away from the peak compare
 regions of the images that do not belong together.
@@ -23,38 +23,40 @@ from steadystack.peak.maxima import dilate, find_maxima, find_quartiles
 
 # A peak is believed if it stands this many standard deviations above the highest that chance is
 # expected to make in the surface. Of 2200 pairs of unrelated images (64 and 128 px, smooth over 0
-# to 6 px, full, elliptic and sparse masks) two stood higher, by 2.1 and 2.4.
+# to 6 px, full, elliptic and sparse masks) two stood higher than this, by 2.1 and 2.4.
 CHANCE_MARGIN = 2.0
 # The surface around the peak of a true pair is symmetric but for noise: both images are one scene.
-# A peak is believed if it is this many times as high as the highest of the antisymmetric part, and
-# so many scales of that part's tail above it. Of true pairs at a signal-to-noise ratio of
-# 0.5 (128 px, textures, cells, stars) 98 % are 2.0 to 4.5 times as high, median 3.4 to 6; of true
-# pairs with little noise 98 % are 12 to 40 times as high.
+# A peak is believed if it is ODD_FACTOR times as high as the maximum of the antisymmetric part, and
+# stands above that by ODD_SCALES scales of that part's tail. Of true pairs at a signal-to-noise
+# ratio of 0.5 (128 px, textures, cells, stars) 98 % are 2.0 to 4.5 times as high, median 3.4 to 6;
+# of true pairs with little noise 98 % are 12 to 40 times as high.
 ODD_FACTOR, ODD_SCALES = 2.4, 7.0
-# Where the tail is heavy, with a mean log excess above this, chance lays few bright details on one
-# another: e to this power times the excess is asked for, but no more than that of the last number.
+# A tail is heavy if its mean log excess is above the first number: then chance lays a few bright
+# details on one another, and the peak must be higher by a factor of e to the power (second number
+# times excess), the exponent being at most the third.
 HEAVY_TAIL, HEAVY_POWER, HEAVY_MOST = 0.25, 7.0, 1.1
-# With a heavy tail the other searched maxima count, too, unless the peak is CLEAR_FACTOR times as
-# high as the antisymmetric part: the peak must stand TAIL_SCALES scales of their tail above them,
-# or ODD_FACTOR times as high. No limit is above CLEAR_FACTOR, as a tail's scale is at most its
-# highest value.
+# With a heavy tail the other maxima of the search count, too, unless the peak is CLEAR_FACTOR times
+# as high as the antisymmetric part: the peak must stand TAIL_SCALES scales of their tail above
+# them, or be ODD_FACTOR times as high. No limit is above CLEAR_FACTOR, as a tail's scale is at most
+# its highest value.
 CLEAR_FACTOR = 12.0
 TAIL_SCALES = 6.0
-# None of these limits hold where no rival reaches this fraction of the peak.
+# None of these limits apply if no rival reaches this fraction of the peak.
 RIVAL_FRACTION = 0.2
-# Fewer local maxima than this do not show a tail; it is taken for one of that mean log excess.
+# With fewer local maxima than this the tail is not known; its mean log excess is taken to be at
+# least UNKNOWN_TAIL.
 FEWEST_MAXIMA, UNKNOWN_TAIL = 16, 0.4
-# The neighbourhood of a peak: the lags connected to it above this fraction of its significance,
-# and how many lags around the peak are searched for them first.
+# The neighbourhood of a peak: the lags connected to it above this fraction of its significance, and
+# how many lags on each side of the peak are searched for them first.
 NEIGHBOURHOOD_LEVEL, HILL_REACH = 0.5, 8
 # The largest NCC that is distinguished from 1, and Fisher's z of it.
 LARGEST_NCC = 1 - 1e-6
 LARGEST_FISHER = float(np.arctanh(LARGEST_NCC))
-# Other maxima are compared with the peak at most in this number, the highest, and a parabola misses
-# the top of one by this part of its fall to the next lags at most. On whole lags one that is as
-# high has this fraction of the peak's NCC or more.
+# Other maxima that are compared with the peak, at most (the highest ones); the largest part of its
+# fall to the next lags by which a parabola misses the top of a maximum; and the fraction of the
+# peak's NCC that an equally high maximum has at least on whole lags.
 MOST_REPETITIONS, MISSED_FALL, REPETITION_NCC = 16, 0.1, 0.4
-# The quartiles of normal values are so many standard deviations apart.
+# Distance of the quartiles of a normal distribution, in standard deviations.
 QUARTILES_APART = 1.349
 # Fewer independent lags away from the peak than this do not show how high chance reaches.
 FEWEST_LAGS = 8
@@ -66,7 +68,7 @@ class Peak:
 
     index: tuple[int, ...]
     significance: float
-    second_significance: float  # of the best outside the neighbourhood; NaN if there is none
+    second_significance: float  # of the best lag outside the neighbourhood; NaN if there is none
     chance: float  # the significance that unrelated images do not reach
     z: Floats = field(repr=False)  # significance of every lag, -inf where unknown
     away: Bools = field(repr=False)  # the lags outside the neighbourhood
@@ -92,7 +94,7 @@ def compute_significance(surface: Surface) -> Floats:
 def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
     """Find the most significant searched lag; None if no lag is known or none correlates.
 
-    `z` is the significance of every lag, if it is known already.
+    `z` is the significance of every lag, if already known.
     """
     z, searched = compute_significance(surface) if z is None else z, surface.searched
     searched_z = z[searched]
@@ -122,12 +124,12 @@ def find_peak(surface: Surface, z: Floats | None = None) -> Peak | None:
 
 
 def _find_repetition(surface: Surface, index: tuple[int, ...], away: Bools) -> float:
-    """Find how high the best maximum `away` from that at an index is, as a fraction of the latter.
+    """Find how high the best maximum `away` from the one at `index` is, relative to that one.
 
-    Whole lags miss the top of one maximum by more than that of another, by up to half a lag along
-    each axis: parabolas along the axes make up for it, but for a part of each fall. Significances
-    are compared; 1 where that part decides, 0 without a maximum that may be as high. Only those are
-    looked at whose overlap is at least half of the peak's.
+    The whole lags of one maximum miss its top by more than those of another, by up to half a lag
+    along each axis. Parabolas along the axes make up for that, but for a part of each fall.
+    Significances are compared; 1 if only that part decides, 0 if no other maximum may be as high.
+    Only maxima with at least half of the peak's overlap are considered.
     """
     count = surface.overlap_count
     enough = count >= count[index] / 2
@@ -155,13 +157,13 @@ def _find_repetition(surface: Surface, index: tuple[int, ...], away: Bools) -> f
 
 
 def _find_wider_box(chosen: Bools) -> Slices:
-    """Find a box that holds chosen lags, some of them, and one lag more on each side of them."""
+    """Find the box around the chosen lags (at least one), with one more lag on each side."""
     box = zip(find_box(chosen), chosen.shape, strict=True)
     return tuple(slice(max(side.start - 1, 0), min(side.stop + 1, size)) for side, size in box)
 
 
 def _find_heights(ncc: Floats, index: NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """Find the heights of maxima between the lags, and how far they fall within one, on average."""
+    """Find the heights of maxima between lags, and how far they fall within one lag on average."""
     heights = ncc[tuple(index.T)].astype(np.float64)
     whole, falls = heights.copy(), np.zeros(len(index))
     for axis, size in enumerate(ncc.shape):
@@ -218,7 +220,7 @@ def _locate_within(box: Slices, region: Slices) -> Slices:
 
 
 def _climb_within(ncc: Floats, box: Slices, start: tuple[int, ...]) -> tuple[int, ...]:
-    """Climb within a box; `ncc` is over the box, `start` and the result index the surface."""
+    """Climb within a box; `ncc` covers the box, `start` and the result index the surface."""
     begin = tuple(side.start for side in box)
     top = climb(ncc, tuple(i - first for i, first in zip(start, begin, strict=True)))
     return tuple(i + first for i, first in zip(top, begin, strict=True))
@@ -229,7 +231,7 @@ def climb(ncc: Floats, start: tuple[int, ...]) -> tuple[int, ...]:
     index = start
     while True:
         region = tuple(slice(max(i - 1, 0), i + 2) for i in index)
-        heights = np.fmax(ncc[region], -np.inf)  # unknown lags are no way up
+        heights = np.fmax(ncc[region], -np.inf)  # do not climb through unknown lags
         step = np.unravel_index(int(np.argmax(heights)), heights.shape)
         higher = tuple(int(a.start + s) for a, s in zip(region, step, strict=True))
         if not ncc[higher] > ncc[index]:
@@ -238,14 +240,14 @@ def climb(ncc: Floats, start: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def estimate_tail_chance(peak: Peak, position: Floats, searched: Slices) -> float:
-    """Estimate the significance that unrelated images do not reach, from antisymmetric parts.
+    """Estimate the significance that unrelated images do not reach, from the antisymmetric part.
 
-    `position` is the summit of the peak as an index between the lags. Without a rival: -inf.
+    `position` is the peak's summit as a fractional index. Without a rival: -inf.
 
-    Where few bright details make up the images (stars, cells), chance lays one on another, and the
-    maxima of the surface fall off slowly. In a true pair so do those of its own structure, but
-    this is symmetric around the peak; the difference of opposite lags shows noise and chance only.
-    The mean log excess of the highest values tells how heavy their tail is (Hill 1975).
+    In images of a few bright details (stars, cells) chance lays one detail on another, and the
+    maxima of the surface fall off slowly. So do those that a true pair's own structure makes, but
+    these are symmetric around the peak: the difference of opposite lags shows only noise and
+    chance. The mean log excess of the highest values tells how heavy their tail is (Hill 1975).
     """
     if not peak.second_significance > RIVAL_FRACTION * peak.significance:
         return -np.inf
@@ -271,7 +273,7 @@ def estimate_tail_chance(peak: Peak, position: Floats, searched: Slices) -> floa
 def _compute_odd_differences(z: Floats, away: Bools, position: Floats) -> Floats:
     """Compute differences of opposite lags around `position`, scaled to the noise of one lag.
 
-    Lags next to the peak, and lags without an opposite, count as 0.
+    Lags near the peak and lags without an opposite are 0.
     """
     centre = np.rint(position).astype(int).tolist()
     reach = [max(min(at, size - 1 - at), 0) for at, size in zip(centre, z.shape, strict=True)]
@@ -313,7 +315,7 @@ def _move(values: Floats, axis: int, step: float) -> Floats:
 
 
 def _measure_tail(heights: Floats) -> tuple[float, float]:
-    """Measure the mean excess of the highest tenth of maxima over the next, and its logarithm's."""
+    """Measure how far the highest tenth of maxima exceeds the next one, and the mean log excess."""
     top = min(max(len(heights) // 10, 6), len(heights) - 1)
     if not top:
         return 0.0, UNKNOWN_TAIL
@@ -329,8 +331,8 @@ def _estimate_normal_chance(values: Floats, hill_lags: int, expected_deviation: 
 
     The largest of M independent normal values is about sqrt(2 ln M) deviations above their mean.
     Neighbouring lags are not independent: half of the peak's `hill_lags` count as one. The
-    deviation is `expected_deviation`, from the spectra, or that of `values`, the significances
-    away from the peak, if that is larger: structure that repeats or stands still makes it so.
+    deviation is `expected_deviation`, from the spectra, or that of `values`, the significances away
+    from the peak, if that is larger, as where structure repeats or stands still.
     """
     core = max(hill_lags / 2, 1)
     middle, deviation = 0.0, expected_deviation

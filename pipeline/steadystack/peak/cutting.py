@@ -1,4 +1,4 @@
-"""Patches are cut out of surfaces, around their peaks."""
+"""Cut patches out of surfaces around their peaks."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from steadystack.peak.patch import Array, make_grid
 Index: TypeAlias = tuple[int, ...]
 SurfaceAtLag: TypeAlias = tuple[Surface, Index]  # a request for the summit near this index
 
-# Surfaces of at least so many lags along an axis, those of 4 pixels, are continued beyond them.
+# Surfaces with at least this many lags along an axis (images of 4 pixels) are extrapolated.
 FEWEST_LAGS = 7
 
 
 def compute_likeness(requests: Sequence[SurfaceAtLag], free: Sequence[int]) -> Array:
-    """Compute patches (surfaces, lags) of 1 - (mean square difference) / 2, a likeness of images.
+    """Compute patches (surfaces, lags) of the images' likeness, 1 - (mean square difference) / 2.
 
     Each patch is around the index of a request, over the `free` axes. The difference is that of the
-    overlapping pixels after both images are brought to the mean 0 and the deviation 1 of the index.
-    There the likeness equals the NCC; the NCC of other lags divides by deviations that change with
-    the region of the scene that overlaps, so that noise gives it a slope at the true shift, which
-    the mean square difference does not have. Beyond the last known lag of an axis, as where images
-    of few pixels no longer overlap, it goes on as it came: a cliff would pull the peak. Other
-    unknown lags get the lowest value of the patch.
+    overlapping pixels after both images are scaled to mean 0 and deviation 1 at the index. There
+    the likeness equals the NCC; the NCC of other lags divides by deviations that change with the
+    region of the scene that overlaps, so that noise gives it a slope at the true shift, which the
+    mean square difference does not have. Beyond the last known lag of an axis, as where images of
+    few pixels no longer overlap, it is extrapolated: a cliff would pull the peak. Other unknown
+    lags get the lowest value of the patch.
     """
     grid = make_grid(len(free))
     ncc, variance_f, variance_g = np.full((3, len(requests), *grid.shape), np.nan)
@@ -47,7 +47,7 @@ def compute_likeness(requests: Sequence[SurfaceAtLag], free: Sequence[int]) -> A
                 target[row][slices] = variance[region] / variance[index]
     # rounding may have made variances of unknown lags negative
     f, g = np.maximum(variance_f, 0), np.maximum(variance_g, 0)
-    # no lower than an NCC: a bright detail at the border of the overlap must not make a cliff
+    # not below -1, as an NCC: a bright detail at the border of the overlap must not make a cliff
     likeness = np.maximum(ncc * np.sqrt(f * g) - (f + g) / 2 + 1, -1)
     lowest = np.fmin.reduce(likeness, axis=tuple(range(1, likeness.ndim)))
     for patch, least in zip(likeness, lowest, strict=True):
@@ -61,8 +61,9 @@ def compute_likeness(requests: Sequence[SurfaceAtLag], free: Sequence[int]) -> A
 def _extend(values: Array, lowest: float) -> None:
     """Extend values (lags, ...) beyond the first and the last lag that is known, in place.
 
-    They are turned around that lag, so that value and slope stay; where that has nothing left to
-    turn, the mean slope goes on. No value rises, or is less than `lowest`. Few lags are left alone.
+    They are continued by point reflection at that lag, which keeps value and slope; where nothing
+    is left to reflect, by the mean slope. No value rises, or falls below `lowest`. Very few lags
+    are left alone.
     """
     count = len(values)
     known = np.flatnonzero(np.isfinite(values).reshape(count, -1).any(axis=1))

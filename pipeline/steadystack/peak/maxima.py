@@ -34,7 +34,7 @@ def find_maxima(values: Floats) -> Floats:
 
 
 def find_quartiles(values: Floats) -> list[float]:
-    """Find the quartiles of values (n,): those that lie there in their order."""
+    """Find the quartiles of values (n,): the values of those ranks, without interpolation."""
     places = [values.size // 4, values.size // 2, 3 * values.size // 4]
     if values.size > MANY_VALUES:
         found = [_find_near_sampled(values, place) for place in places]
@@ -45,7 +45,7 @@ def find_quartiles(values: Floats) -> list[float]:
 
 
 def _find_near_sampled(values: Floats, place: int) -> float | None:
-    """Find the value at a place in the order of many, if it is near that of a sample of them."""
+    """Find the value of a given rank among many, if it is near that of a sample of them."""
     step = values.size // SAMPLE_VALUES
     sample = np.sort(values[::step])
     at, room = place // step, int(SAMPLE_ROOTS * len(sample) ** 0.5)

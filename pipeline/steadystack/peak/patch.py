@@ -1,8 +1,8 @@
-"""The grid that patches of a size share, the lags around peaks, and their spectra.
+"""The grid of the lags around peaks ("patches") and of their spectra, shared by all patches.
 
-Everything works on many patches at once, along the leading axis, as most of the time for one goes
-into calls. Still the numbers of a patch do not depend on those beside it, to the last bit: matrices
-are multiplied with each patch by itself (`multiply`), and nothing else mixes patches.
+Everything works on many patches at once, along the leading axis, as single patches would spend most
+of the time on calls. Still, to the last bit, the numbers of a patch do not depend on the others:
+matrices are multiplied with one patch at a time (`multiply`), and nothing else mixes patches.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from scipy import fft
 Array: TypeAlias = NDArray[np.float64]
 Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
-# Lags on each side of a peak that the fit uses, by the number of searched axes.
+# Lags on each side of a peak that the fit uses, by number of searched axes.
 RADII = {1: 13, 2: 13, 3: 7}
 # Lags at the border of the patch in which no peak is searched for.
 BORDER = 4
-# From this fraction of the highest frequency on, filters fall to 0, so that nothing rings.
+# Filters fall to 0 from this fraction of the highest frequency on, so that nothing rings.
 PASS_BAND = 0.7
-# Width (px) of the most local filter whose slopes can still be read off whole lags.
+# Width (px) of the most local filter, the narrowest whose slopes whole lags still sample.
 LOCAL_WIDTH = 0.5
 # Widths (px) of the blur that coloured noise may have; a fraction of blurred noise is white, so
 # that no frequency is taken to be free of noise.
 NOISE_WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 WHITE_PARTS = (0.003, 0.03, 0.1)
-# How many times longer the detail of a scene is along an axis for which rings are stretched. At
-# four times rings hold too few frequencies each to tell signal from noise.
+# How many times longer detail must be along one axis for rings to be stretched along it. At four
+# times, rings would hold too few frequencies each to tell signal from noise.
 STRETCH = 2.0
 # Distances (px) at which the roughness of a surface is measured.
 RING = (1.0, 5.0)
@@ -42,10 +42,10 @@ RING = (1.0, 5.0)
 class Grid:
     """A cube of 2 `radius` + 1 lags along each of `ndim` axes, and the half of its spectrum.
 
-    Patches (..., lags) are flat and in the order of transforms, the centre first; spectra are flat
-    over the frequencies that a real transform keeps, and `weight` is how many each stands for.
-    Rings join frequencies of about one length; along the axis `stretched` frequencies count
-    `STRETCH` times, as suits scenes whose detail is longer there.
+    Patches (..., lags) are flat and in FFT order, the centre first; spectra are flat over the
+    frequencies that a real transform keeps, and `weight` says how many each stands for. A ring
+    joins frequencies of about the same length; frequencies along the axis `stretched` count
+    `STRETCH` times, for scenes whose detail is longer there.
     """
 
     ndim: int
@@ -66,7 +66,7 @@ class Grid:
 
     @property
     def reach(self) -> int:
-        """Lags from the centre within which a peak is looked for."""
+        """How many lags from the centre a peak is searched for."""
         return self.radius - BORDER
 
     @cached_property
@@ -76,13 +76,13 @@ class Grid:
 
     @cached_property
     def lines(self) -> list[Array]:
-        """Angular frequencies along each axis, 1/px."""
+        """Angular frequencies along each axis, rad/px."""
         full = 2 * np.pi * fft.fftfreq(self.side)
         return [*[full] * (self.ndim - 1), 2 * np.pi * fft.rfftfreq(self.side)]
 
     @cached_property
     def frequency(self) -> Array:
-        """Angular frequencies (axes, spectrum), 1/px."""
+        """Angular frequencies (axes, spectrum), rad/px."""
         axes = np.meshgrid(*self.lines, indexing="ij")
         return np.stack([axis.ravel() for axis in axes])
 
@@ -149,7 +149,7 @@ class Grid:
         )
 
     def make_wave(self, points: Array) -> Spectrum:
-        """Make factors that move patches so that `points` (..., axes), px, come to the centre."""
+        """Make phase factors that move the `points` (..., axes), px, of patches to the centre."""
         wave: Spectrum = np.ones((*points.shape[:-1], 1), complex)
         for axis, line in enumerate(self.lines):
             wave = _multiply_outer(wave, np.exp(1j * points[..., axis, None] * line))
@@ -189,7 +189,7 @@ class Grid:
         return patches.reshape(*lead, -1)
 
     def make_compact(self, responses: Array) -> Array:
-        """Make filters of these responses (..., spectrum) that reach no further than the patch.
+        """Make filters of these responses (..., spectrum) that do not reach beyond the patch.
 
         A filter with a steep edge rings, and ringing picks up the far ends of the patch.
         """
@@ -198,7 +198,7 @@ class Grid:
         return np.asarray(self.transform(kernel * self.window).real)
 
     def compute_slopes(self, filters: Array) -> Array:
-        """Compute weights of the lags `half` in slopes of filtered patches: (axes, ..., half)."""
+        """Compute the weights of the lags `half` in filtered patches' slopes: (axes, ..., half)."""
         return np.stack(
             [self.transform_back(1j * k * filters)[..., self.half] for k in self.frequency]
         )
@@ -231,7 +231,7 @@ class Grid:
 
     @cached_property
     def inner(self) -> NDArray[np.intp]:
-        """Positions in a patch of the lags that are not at the border, in the order of axes."""
+        """Positions in a patch of the lags not at its border, in array order (not FFT order)."""
         inside = np.flatnonzero((np.abs(self.lags) <= self.reach).all(axis=0))
         return np.asarray(inside[np.lexsort(self.lags[::-1, inside])])
 
@@ -277,7 +277,7 @@ def make_grid(ndim: int, stretched: int | None = None) -> Grid:
 
 
 def multiply(matrix: Array, vectors: Array) -> Array:
-    """Multiply a matrix with each of many vectors (..., n) by itself.
+    """Multiply a matrix with many vectors (..., n), one at a time.
 
     The result for one vector does not depend, to the last bit, on the others.
     """
@@ -285,11 +285,11 @@ def multiply(matrix: Array, vectors: Array) -> Array:
 
 
 def take_last(values: Array, positions: NDArray[np.intp]) -> Array:
-    """Take values along the last axis, contiguous in memory: sums then go row by row."""
+    """Take values along the last axis, contiguous in memory, so that sums run row by row."""
     return np.asarray(np.take(values, positions, axis=-1))
 
 
 def _multiply_outer(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-    """Multiply all elements along the last axes with each other, flat: (..., n * m)."""
+    """Outer product of the last axes, flattened: (..., n * m)."""
     products = left[..., :, None] * right[..., None, :]
     return np.asarray(products.reshape(*left.shape[:-1], -1))

@@ -24,40 +24,38 @@ from steadystack.peak.summit import Summit, find_local_summit, find_summits, is_
 # A second peak of this fraction of the peak's significance makes the choice arbitrary.
 AMBIGUOUS_FRACTION = 0.9
 # The surface of a scene that repeats itself, such as a lattice, has high peaks all over, as chance
-# makes in others; but chance does not reach this NCC.
+# makes in other scenes; but chance does not reach this NCC.
 REPEATING_NCC = 0.5
-# Two lags are as high as one another if their NCCs differ by so many deviations of the noise.
+# Two lags are equally high if their NCCs differ by at most this many deviations of the noise.
 NOISE_DEVIATIONS = 4.0
 # Largest standard deviation, px, of a shift that is accepted.
 LARGEST_STD = 5.0
 # Variance, px², that rounding to whole lags adds.
 ROUNDING_VARIANCE = 1 / 12
-# Shifts with and without a fixed pattern are the same within so many deviations, or pixels.
+# Shifts with and without a fixed pattern are the same if within this many deviations, or pixels.
 SAME_DEVIATIONS, SAME_PIXELS = 0.5, 0.05
-# So many surfaces are held and fitted together, or fewer with so many lags in all; the bytes of a
-# lag are those of its NCC, overlap and two variances.
+# How many surfaces are held and fitted together; most lags that they have in all; bytes per lag:
+# its NCC, overlap and two variances.
 HELD_SURFACES, HELD_LAGS, LAG_BYTES = 16, 2**18, 28
 
 T = TypeVar("T")
 # A generator that yields requests for a summit (a surface and the index of a lag), is sent the
-# summit of each, and returns its result T. `_answer_requests` runs many of them side by side, so
-# that the summits of many surfaces are found by one call.
+# summit of each, and returns its result T. `_answer_requests` runs many of them in parallel, so
+# that one call finds the summits of many surfaces.
 SummitRequests: TypeAlias = Generator[SurfaceAtLag, Any, T]
 
 
 def register(
     surface: Surface, *, subpixel: bool = True, allow_inverted: bool = False
 ) -> Registration:
-    """Find the shift that a surface shows, with its covariance and status.
+    """Find the shift that a surface shows, its covariance and its status.
 
     Parameters
     ----------
     surface : Surface
-    subpixel : bool
-        Whether to go between the pixels; if not, the shift is the nearest whole lag.
-    allow_inverted : bool
-        Whether images may be each other's negative. If they are, True gives the shift, with a
-        negative NCC; False gives no shift and the status `INVERTED`.
+    subpixel : bool Whether to go between the pixels; if not, the shift is the nearest whole lag.
+    allow_inverted : bool Whether images may be each other's negative. If they are, True gives the
+        shift, with a negative NCC; False gives no shift and the status `INVERTED`.
 
     Returns
     -------
@@ -74,10 +72,10 @@ def register_each(
     allow_inverted: bool = False,
     most_held: int = HELD_SURFACES,
 ) -> Iterator[Registration]:
-    """Find the shifts of one surface after another; registrations among them are passed on.
+    """Find the shifts of a sequence of surfaces; registrations in it are passed through.
 
-    Several are held and fitted together, which takes less time, up to `most_held` of them. No
-    result depends on which. `subpixel` and `allow_inverted` are those of `register`.
+    Up to `most_held` are held and fitted together, which is faster. No result depends on the
+    others. `subpixel` and `allow_inverted` are those of `register`.
     """
     held: list[Surface | Registration] = []
     lags = 0
@@ -93,9 +91,10 @@ def register_each(
 
 
 def find_summits_near(requests: Sequence[SurfaceAtLag]) -> list[Summit]:
-    """Find the summit of each surface on the peak that the lag at an index lies on.
+    """Find the summit of each surface, on the peak to which the requested lag belongs.
 
-    None is judged: without a maximum between the lags it is a whole lag, good to a pixel.
+    Nothing is judged: without a maximum between the lags the summit is a whole lag, good to a
+    pixel.
     """
     tops = [(surface, climb(surface.ncc, index)) for surface, index in requests]
     return [
@@ -110,12 +109,12 @@ def count_held(lags: int, surfaces: int, most_held: int = HELD_SURFACES) -> int:
 
 
 def estimate_held_bytes(lags: int, held: int) -> int:
-    """Estimate the bytes of the surfaces, `lags` lags each, that wait for the last of `held`."""
+    """Estimate the bytes of surfaces of `lags` lags each that wait until there are `held`."""
     return LAG_BYTES * lags * (held - 1)
 
 
 def _answer_requests(generators: list[SummitRequests[Registration]]) -> list[Registration]:
-    """Run registrations side by side and return their results, in the same order.
+    """Run registrations in parallel and return their results, in the same order.
 
     In every round each generator yields one request; all of them are answered by one call.
     """
@@ -135,7 +134,7 @@ def _answer_requests(generators: list[SummitRequests[Registration]]) -> list[Reg
 def _register(
     surface: Surface | Registration, subpixel: bool, allow_inverted: bool
 ) -> SummitRequests[Registration]:
-    """Find the shift of a surface, of whichever sign its higher peak has.
+    """Find the shift of a surface from its higher peak, positive or negative.
 
     Yields requests for summits, is sent their summits, returns the registration.
     """
@@ -165,7 +164,7 @@ def _register(
 
 
 def _choose_sign(registration: Registration, rival: float) -> Registration:
-    """Make a registration ambiguous if the peak of the other sign is nearly as high.
+    """Mark a registration ambiguous if the peak of the other sign is nearly as high.
 
     `rival` is the height of that peak over the registration's own.
     """
@@ -179,8 +178,8 @@ def _register_significance(
 ) -> SummitRequests[Registration]:
     """Find the shift of a surface whose lags have the significance `z`.
 
-    Yields requests for summits, is sent their summits, returns the registration. It is ambiguous
-    if there is another shift without what stands still in both images.
+    Yields requests for summits, is sent their summits, returns the registration. It is ambiguous if
+    removing what stands still in both images gives another shift.
     """
     registration, index = yield from _register_highest(surface, z, subpixel)
     patterns = [] if index is None else find_fixed_patterns(surface, index)
@@ -207,7 +206,7 @@ def _is_same_shift(registration: Registration, other: Registration) -> bool:
 def _register_highest(
     surface: Surface, z: Floats, subpixel: bool
 ) -> SummitRequests[tuple[Registration, Index | None]]:
-    """Find the shift of a surface, and the index of its peak, None if there is none."""
+    """Find the shift of a surface and the index of its peak (None if it has none)."""
     ndim = surface.ncc.ndim
     peak = find_peak(surface, z)
     if peak is None:
@@ -231,9 +230,9 @@ def _register_highest(
 
 
 def round_to_pixels(registration: Registration) -> Registration:
-    """Round a shift to whole pixels, and add to its covariance what that costs.
+    """Round a shift to whole pixels, and add the rounding error to its covariance.
 
-    Along axes that were not searched it costs nothing.
+    Axes that were not searched have none.
     """
     searched = np.diag(registration.covariance) > 0
     return replace(
@@ -255,9 +254,9 @@ def judge_peak(surface: Surface, peak: Peak) -> SummitRequests[tuple[PairStatus,
     if _is_at_end(surface, peak.index):
         return PairStatus.AT_SEARCH_LIMIT, None
     summit = yield surface, peak.index
-    if not _is_on_peak(surface, peak, summit):  # contrast is lost: only the NCC itself is of use
+    if not _is_on_peak(surface, peak, summit):  # contrast is lost: only the NCC itself can be used
         summit = yield replace(surface, variances=None), peak.index
-        if not _is_on_peak(surface, peak, summit):  # the filter is not that of these images
+        if not _is_on_peak(surface, peak, summit):  # the filter does not suit these images
             summit = find_local_summit(surface, peak.index)
         elif summit.located:  # the NCC falls where contrast is lost, too
             summit = replace(summit, located=is_located(surface, summit))
@@ -286,8 +285,8 @@ def _has_rival(peak: Peak) -> bool:
 def _is_on_peak(surface: Surface, peak: Peak, summit: Summit) -> bool:
     """Whether a summit lies on the chosen peak: steepest ascent of the NCC from it ends there.
 
-    Or at a lag so high that noise decides which of the two is higher: that of their difference is
-    the noise of two lags, and of the fall between them.
+    A lag so high that noise decides which of the two is higher counts, too: the noise of their
+    difference is that of two lags, and of the fall between them.
     """
     if summit.index == peak.index:
         return True

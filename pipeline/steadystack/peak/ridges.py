@@ -1,10 +1,10 @@
-"""Whether a surface falls off from its peak in all directions; that of a line or an edge does not.
+"""Check that a surface falls off from its peak in all directions, unlike that of a line or an edge.
 
-Along a ridge noise alone makes the highest lag, so that a summit is found there, and a curvature.
-What tells is the fall from lags near the peak to lags further out, along rays in all directions:
-along a ridge it is no more than what the noise makes of it. How much that is shows in the surface
-itself. Around a true peak opposite rays fall alike, so what they differ by is noise, whatever its
-colour, and what changed between the two images.
+Along a ridge noise alone decides which lag is highest, and so makes a summit with a curvature. The
+test is the fall from lags near the peak to lags further out, along rays in all directions: along a
+ridge it is no larger than noise makes it. The surface itself shows how large that is: around a true
+peak opposite rays fall alike, so their difference is noise, whatever its colour, and what changed
+between the two images.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ from numpy.typing import NDArray
 
 from steadystack.peak.patch import Array, make_grid
 
-# Distances (px) from the peak whose means are compared: near ones, no nearer than noise may make a
-# peak of its own, and far ones, no further than the patch reaches; by the number of searched axes.
+# Distances (px) from the peak whose means are compared: near ones, beyond those at which noise may
+# make a peak of its own, and far ones, within the patch; by number of searched axes.
 NEAR = {2: (2.0, 3.0, 4.0), 3: (1.5, 2.5)}
 FAR = {2: (6.0, 7.0, 8.0, 9.0), 3: (4.0, 4.75, 5.5)}
 # Directions over half of a circle.
 DIRECTIONS = 24
-# The least fall along a ray from near to far is clear if it is this many times what opposite rays
-# differ by, root mean square over the third of them along which it falls least. So it is for 6 % of
+# The smallest fall along a ray from near to far is clear if it is this many times the difference of
+# opposite rays (root mean square over the third of rays that fall least). That holds for 6 % of
 # lines, edges and waves in noise, and nearly all blobs, textures and photographs.
 LEAST_RATIO, FLATTEST = 4.0, 3
-# Sharp details have fallen before: then the fall is that from the TOP. It is clear if it is this
-# fraction of the height, and so many deviations of white noise, and this many times what opposite
-# rays differ by: of 300 lines and edges none, of stars and points 94 % or more.
+# Sharp details have fallen off before the near lags: for them the fall from the top counts. It is
+# clear if it is this fraction of the height, this many deviations of white noise, and this many
+# times the difference of opposite rays: true of none of 300 lines and edges, and of 94 % or more of
+# stars and points.
 TOP = (0.0, 1.0)
 TOP_FRACTION, TOP_DEVIATIONS, TOP_RATIO = 0.05, 5.0, 1.5
-# No fall is believed that is less than this: rounding.
+# Smallest fall that is believed: anything less is rounding.
 LEAST_FALL = 1e-5
 
 
 def falls_off(patches: Array, points: Array, count: Array) -> NDArray[np.bool_]:
-    """Whether surfaces fall off in all directions (surfaces,); along one axis they always do.
+    """Whether surfaces (surfaces,) fall off in all directions; with one axis they always do.
 
     Parameters
     ----------
@@ -72,9 +73,9 @@ def falls_off(patches: Array, points: Array, count: Array) -> NDArray[np.bool_]:
 
 
 def _find_least_fall(near: list[Array], far: list[Array]) -> tuple[Array, Array]:
-    """Find the least fall over all directions, and over what opposite rays there differ by.
+    """Find the smallest fall of all directions, absolute and relative to opposite rays' difference.
 
-    `near` and `far` are the means of rays and of those opposite (surfaces, directions).
+    `near` and `far` are the means of rays and of their opposites (surfaces, directions).
     """
     falls, others = (one - other for one, other in zip(near, far, strict=True))
     mean, half_difference = (falls + others) / 2, (falls - others) / 2
@@ -98,7 +99,7 @@ def make_directions(ndim: int) -> Array:
 def _sample(
     patches: Array, points: Array, directions: Array, distances: tuple[float, ...]
 ) -> Array:
-    """Read patches off along rays, between the lags linearly: (surfaces, directions, distances)."""
+    """Sample patches along rays, by linear interpolation: (surfaces, directions, distances)."""
     grid = make_grid(points.shape[-1])
     rays = directions[:, None] * np.array(distances)[:, None]
     places = points[:, None, None] + (rays + grid.radius)

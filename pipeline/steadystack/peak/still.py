@@ -1,8 +1,9 @@
-"""What stands still in both images of a pair, as far as it shows in the surface.
+"""Find the fixed pattern of a pair of images that shows in their NCC surface.
 
-A fixed pattern of single pixels, such as hot ones, adds to the lag zero, one of rows or columns to
-all lags that are zero across them: a spike or a crest one lag wide, where a scene seen through
-optics, and noise, make none. Its height is the share of the images' variance that stands still.
+A fixed pattern of single pixels, such as hot ones, adds to lag zero; one of rows or columns adds to
+all lags that are zero across them. That makes a spike or a crest one lag wide, which neither noise
+nor a scene seen through optics makes. Its height is the share of the images' variance that stands
+still.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 
 from steadystack.model import MEDIAN_DEVIATION, Bools, Floats, Surface
 
-# Lags to each side of zero whose crests are compared with that at zero.
+# Lags on each side of zero whose crests are compared with that at zero.
 REACH = 12
-# A crest is one if it has this height, and this many times the deviation of the others.
+# A crest counts if it has this height, and this many times the deviation of the others.
 LEAST_HEIGHT, LEAST_RATIO = 0.01, 2.5
-# Along other axes, lags this near to the peak are left out if zero lies in its way.
+# Along the other axes, lags within NEAR_PEAK of the peak are left out unless it is more than
+# IN_THE_WAY lags from zero.
 NEAR_PEAK, IN_THE_WAY = 6, 3
-# Fewer crests to compare with do not tell.
+# Fewest crests to compare with.
 FEWEST = 6
 
 Axes = tuple[int, ...]
@@ -30,10 +32,10 @@ Axes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class FixedPattern:
-    """A pattern that varies along some axes and is the same along the others, if there are any.
+    """A fixed pattern that varies along some axes and is constant along the others, if any.
 
-    `share` of the variance is its own. `apart` tells whether zero is well away from the peak, so
-    that it cannot be the scene that does not move.
+    `share` is its fraction of the images' variance. `apart` tells whether the peak is so far from
+    zero that the crest cannot be a scene that does not move.
     """
 
     axes: Axes
@@ -54,7 +56,7 @@ def find_fixed_patterns(surface: Surface, index: tuple[int, ...]) -> list[FixedP
 
 
 def remove_fixed_patterns(surface: Surface, patterns: list[FixedPattern]) -> Surface:
-    """Take crests from a surface: what is left is that of the scene alone, about."""
+    """Subtract crests from a surface, which leaves about the surface of the scene alone."""
     ncc = surface.ncc.copy()
     for pattern in patterns:
         at = tuple(
@@ -80,7 +82,7 @@ def _measure_crest(surface: Surface, index: tuple[int, ...], axes: Axes) -> Fixe
         return None
     bends = _measure_heights(surface, axes, away)
     at = [min(zero[axis] - 2, REACH) for axis in axes]
-    # their own lags, and those around the peak, say nothing of the noise
+    # the crest's own lags and those around the peak tell nothing about the noise
     ends = [index[axis] - zero[axis] + place for axis, place in zip(axes, at, strict=True)]
     for place, reach in ((at, 1), (ends, IN_THE_WAY)):
         bends[tuple(slice(max(p - reach, 0), max(p + reach + 1, 0)) for p in place)] = np.nan
@@ -92,9 +94,9 @@ def _measure_crest(surface: Surface, index: tuple[int, ...], axes: Axes) -> Fixe
 
 
 def _measure_height(surface: Surface, axes: Axes, away: Sequence[slice | Bools]) -> float:
-    """Measure how high zero stands out along `axes`; NaN where nothing is known.
+    """Measure how high lag zero stands out along `axes`; NaN where nothing is known.
 
-    As `_measure_heights`, in a fraction of its time: most pairs end here.
+    Like `_measure_heights`, but much faster: most pairs need no more.
     """
     heights = _bend_around_zero(surface.ncc, surface.first_lag, axes, away, 0).ravel()
     heights = heights[~np.isnan(heights)]
@@ -109,8 +111,7 @@ def _measure_heights(
 ) -> NDArray[np.float64]:
     """Measure how high lags within `REACH` of zero along `axes` stand out from their neighbours.
 
-    Along the others, and there over the lags that are `away`, it is the median; NaN if for some
-    there is none.
+    Over the other axes it is the median, of the lags that are `away`; NaN if one of them has none.
     """
     ncc = surface.ncc.astype(np.float64)
     bends = _bend_around_zero(ncc, surface.first_lag, axes, away, REACH)
@@ -128,7 +129,7 @@ def _measure_heights(
 def _bend_around_zero(
     ncc: Floats, first_lag: Axes, axes: Axes, away: Sequence[slice | Bools], reach: int
 ) -> Floats:
-    """Bend lags within `reach` of zero along `axes`; along the others, those that are `away`."""
+    """Apply `_bend` within `reach` of zero along `axes`; along other axes, to lags `away`."""
     for axis, first in enumerate(first_lag):
         around = slice(max(-first - reach - 2, 0), -first + reach + 3)
         ncc = ncc[(*[slice(None)] * axis, around if axis in axes else away[axis])]
@@ -138,7 +139,7 @@ def _bend_around_zero(
 
 
 def _bend(values: Floats, axis: int) -> Floats:
-    """By how much values stand out from the cubic through two neighbours on each side."""
+    """How far values stand out from the cubic through two neighbours on each side."""
     lines = values.swapaxes(axis, 0)
     near, far = lines[1:-3] + lines[3:-1], lines[:-4] + lines[4:]
     return (lines[2:-2] - (4 * near - far) / 6).swapaxes(axis, 0)

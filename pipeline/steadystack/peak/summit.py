@@ -1,11 +1,11 @@
-"""The summit of a surface between the pixels, and how precisely it is known.
+"""Find the summit of a surface to a fraction of a pixel, and how precisely it is known.
 
 The surface of two noisy images of one scene is the scene's autocorrelation, moved by their shift,
-and noise. The summit is the maximum of the surface after the filter that `surroundings` reads off
-it. As the filter depends on the summit and the summit on the filter, they are found in turns.
+plus noise. The summit is the maximum of the surface after the filter that `surroundings` derives
+from it. As filter and summit depend on each other, they are found in turns.
 
-Many surfaces are fitted together, along the leading axis of all arrays; NaN stands for a maximum
-or a covariance that does not exist.
+Many surfaces are fitted together, along the leading axis of all arrays; NaN stands for a maximum or
+a covariance that does not exist.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from steadystack.peak.surroundings import PeakSurroundings
 NO_MAXIMUM = 1 / 3
 # Variance, px², along an axis of fewer than `FEWEST_LAGS` lags: images of 2 or 3 pixels.
 FEW_LAGS = 1.0
-# How often the patch may follow the filtered peak, and how often signal and noise are measured.
+# Most rounds of moving the patch to the filtered peak, and of measuring signal and noise.
 MOVES, ROUNDS = 3, 3
 SETTLED = 0.05  # px: if the summit moves less, measuring around it again changes nothing
 
 
 @dataclass(frozen=True)
 class Summit:
-    """The maximum of a surface: index of the nearest lag, distance from it, covariance, px².
+    """The maximum of a surface: index of the nearest lag, offset from it (px), covariance (px²).
 
-    Along axes that were not searched, distance and covariance are 0. Without a maximum between the
+    Along axes that were not searched, offset and covariance are 0. Without a maximum between the
     lags the summit is a whole lag, good to a pixel. `located` tells whether the surface falls off
     in all directions: that of a line or an edge does not.
     """
@@ -49,7 +49,7 @@ class Summit:
 def find_summits(requests: Sequence[SurfaceAtLag]) -> list[Summit]:
     """Find the maximum of every filtered surface near the lag at the index of its request.
 
-    No summit depends on the other requests; together they take less time.
+    No summit depends on the other requests; a joint call is faster.
     """
     summits: list[Summit | None] = [None] * len(requests)
     rows_by_axes: dict[tuple[int, ...], list[int]] = {}
@@ -65,11 +65,11 @@ def find_summits(requests: Sequence[SurfaceAtLag]) -> list[Summit]:
 
 
 def find_local_summit(surface: Surface, index: Index) -> Summit:
-    """Find the maximum next to a lag by the most local filter, whatever lies further away.
+    """Find the maximum next to a lag by the most local filter, ignoring what lies further away.
 
-    Without one within a lag along every axis the summit is the lag itself, good to a pixel, and
-    not located. The variances of the overlaps are not looked at, but where it is judged whether
-    the surface falls off: the NCC does where contrast is lost, too.
+    Without one within a lag along every axis the summit is the lag itself, good to a pixel, and not
+    located. The NCC itself is used; the variances of the overlaps only serve to judge whether the
+    surface falls off, as the NCC does so where contrast is lost, too.
     """
     free = tuple(axis for axis, size in enumerate(surface.ncc.shape) if size > 1)
     request = replace(surface, variances=None), index
@@ -77,7 +77,7 @@ def find_local_summit(surface: Surface, index: Index) -> Summit:
     centre = np.zeros((1, len(free)))
     positions = surroundings.climb(surroundings.grid.local[None], centre)
     covariance = np.full((1, len(free), len(free)), np.nan)
-    if np.abs(positions).max() <= 1:  # not if it is NaN
+    if np.abs(positions).max() <= 1:  # false for NaN
         covariance = surroundings.compute_local_covariance(surroundings.measure(positions))
     if not np.isfinite(covariance).all():
         covariance = NO_MAXIMUM * np.eye(len(free))[None]
@@ -118,7 +118,7 @@ def _find_summits_along(requests: list[SurfaceAtLag], free: tuple[int, ...]) -> 
 
 
 def _settle(surroundings: PeakSurroundings, start: Array) -> tuple[Array, Array]:
-    """Measure signal and noise, filter and climb in turns; gives positions and covariances."""
+    """Measure signal and noise, filter and climb in turns; returns positions and covariances."""
     positions, covariance = start.copy(), np.full((*start.shape, start.shape[1]), np.nan)
     rows = np.arange(len(start))
     for _ in range(ROUNDS):
@@ -136,7 +136,7 @@ def _settle(surroundings: PeakSurroundings, start: Array) -> tuple[Array, Array]
 def _follow_peaks(
     requests: list[SurfaceAtLag], free: tuple[int, ...]
 ) -> tuple[list[SurfaceAtLag], PeakSurroundings, Array]:
-    """Move requests to the whole lag at which each surface is highest after its filter.
+    """Move each request to the whole lag at which its filtered surface is highest.
 
     Returns the requests, the surroundings of their lags, and the filters (surfaces, spectrum).
     """

@@ -1,4 +1,4 @@
-"""Signal and noise that surfaces show around their peaks, and the maxima of filtered surfaces.
+"""Measure signal and noise around the peaks of surfaces, and find the maxima after filtering.
 
 The best linear estimate of a shift is the maximum of the surface after a filter that weighs
 frequencies by signal over noise (Hannan & Thomson 1973; Knapp & Carter 1976,
@@ -7,11 +7,11 @@ doi:10.1109/TASSP.1976.1162830)::
     H = S / (2 S N + N^2)
 
 with S and N the power spectra of the scene and of each image's noise. Both are read off the surface
-itself: S is its part that is symmetric around the peak, and N follows from what the NCC lacks of 1,
-in the colour that fits the antisymmetric part best. Of images that are not equally noisy, 2 S N
-becomes S (N1 + N2), and N^2 becomes N1 N2. Where masks are full of holes, neighbouring lags compare
-different pixels, and the surface is rough in proportion to its fall from the peak: then only the
-closest lags are of use, and the filter is the most local one.
+itself: S is its part that is symmetric around the peak, and N follows from how far the NCC stays
+below 1, with the colour that fits the antisymmetric part best. For images that are not equally
+noisy, 2 S N becomes S (N1 + N2), and N^2 becomes N1 N2. Where masks are full of holes, neighbouring
+lags compare different pixels, and the surface is rough in proportion to its fall from the peak:
+then only the closest lags can be used, and the filter is the most local one.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from steadystack.peak.patch import (
 
 # White noise is preferred unless another colour is more likely by e to this power.
 WHITE_PREFERRED = 2.0
-# The least 1 - NCC that rounding leaves.
+# Smallest 1 - NCC that rounding leaves.
 LEAST_NOISE = 1e-7
-# Detail is long along an axis if it is so many times as long as along the next.
+# Detail is long along an axis if it is this many times as long as along the next axis.
 LONG = 2.0
-# Newton steps at most, the length of a step that ends them, and that of the longest step, px.
+# Most Newton steps, the step length (px) at which they end, and the longest step (px).
 STEPS, FINE, LONGEST = 12, 1e-5, 0.5
 
 
@@ -47,8 +47,8 @@ class SignalAndNoise:
     """Signal and noise of surfaces, each around a point near its peak.
 
     Spectra of signal and noise are per ring of frequencies; signal and `noise` add up to the power
-    of one image of variance 1. Of images that are not equally noisy, `noise` is the mean of both
-    in products with the scene, and `noise_product` stands for the product of the two.
+    of one image of variance 1. For images that are not equally noisy, `noise` is the mean of both,
+    for products with the scene, and `noise_product` stands for the product of the two.
     """
 
     top: Array  # (surfaces,), height of the surface
@@ -88,10 +88,10 @@ class PeakSurroundings:
         return replace(self, grid=make_grid(self.grid.ndim, axis))
 
     def find_stretched_axes(self, filters: Array, points: Array) -> list[int | None]:
-        """Find the axis along which each scene's detail is much longer than along the others.
+        """Find the axis along which each scene's detail is much longer than along all others.
 
-        There the surface, filtered, curves `LONG` squared times less at its `points` (surfaces,
-        axes), px from the centres, than along the axis next to it. None: there is no such axis.
+        Along it the filtered surface curves `LONG` squared times less, at its `points` (surfaces,
+        axes), px from the centres, than along the next axis. None: there is no such axis.
         """
         grid = self.grid
         if grid.ndim == 1:
@@ -114,7 +114,7 @@ class PeakSurroundings:
         grid = self.grid
         wave = grid.make_wave(points)
         spectrum = grid.transform(self.patches * grid.make_taper(points)) * wave
-        top = (spectrum.real * grid.weight).sum(axis=-1) / grid.size  # the taper is 1 there
+        top = (spectrum.real * grid.weight).sum(axis=-1) / grid.size  # the taper is 1 at the point
         missing, missing_product = split_noise(top, self.averaged)
         signal = np.maximum(multiply(grid.ring_mean, spectrum.real.copy()), 0)
         odd = (
@@ -144,7 +144,7 @@ class PeakSurroundings:
     def find_highest(self, filters: Array) -> NDArray[np.intp]:
         """Find the highest whole lags of filtered surfaces, from the centres: (surfaces, axes).
 
-        Lags at the border of the patch are left out.
+        Lags at the border of the patch are excluded.
         """
         grid = self.grid
         filtered = take_last(grid.transform_back(self.spectra * filters), grid.inner)
@@ -163,7 +163,7 @@ class PeakSurroundings:
         grid = self.grid
         falls, roughness = self.measure_falls(measured)
         slopes = multiply(grid.ring_slopes, measured.response).reshape(len(falls), grid.ndim, -1)
-        errors = falls**2 * (2 * roughness)[:, None]  # of opposite lags, each for itself
+        errors = falls**2 * (2 * roughness)[:, None]  # of opposite lags, taken as independent
         best = self.compute_covariance(measured.best, slopes, measured, errors)
         local = self.compute_covariance(grid.local, grid.local_slopes, measured, errors)
         prefer_local = ~(_compute_trace(best) <= _compute_trace(local)) & np.isfinite(
@@ -184,9 +184,9 @@ class PeakSurroundings:
     def measure_falls(self, measured: SignalAndNoise) -> tuple[Array, Array]:
         """Measure how far surfaces fall from their points, and how rough they are.
 
-        Roughness is the variance of the independent error of a lag, per squared fall. It is read
-        off the antisymmetric part of the surface, less its smooth part and the share of white
-        noise.
+        Roughness is the variance of the independent error of a lag, per squared fall. It is
+        measured on the antisymmetric part of the surface, less its smooth part and the contribution
+        of white noise.
 
         Returns
         -------
@@ -217,9 +217,9 @@ class PeakSurroundings:
     ) -> Array:
         """Compute the covariance of the maxima of filtered surfaces, px²; NaN where one curves up.
 
-        It is the covariance of the slopes between two inverse curvatures: (surfaces, axes, axes).
-        `slopes` are the weights of the lags `half` in the slopes, and `errors` the variances of
-        the difference of each of these lags from its opposite.
+        It is the covariance of the slopes, multiplied by the inverse curvature on both sides:
+        (surfaces, axes, axes). `slopes` are the weights of the lags `half` in the slopes, and
+        `errors` the variances of the difference of each of these lags from its opposite.
         """
         grid = self.grid
         inverse = _invert(grid.compute_curvature(filters * measured.even))
@@ -259,10 +259,10 @@ class PeakSurroundings:
 
 
 def split_noise(top: Array, averaged: Array) -> tuple[Array, Array]:
-    """Split what peaks lack of the height 1 into `noise` and `noise_product` (surfaces,).
+    """Split the difference of peaks from height 1 into `noise` and `noise_product` (surfaces,).
 
-    The reference is the mean of `averaged` images as noisy as the moving one. With the scene's
-    fraction of the power of each, ``s1`` and ``s2``, the height of the peak is ``sqrt(s1 s2)``.
+    The reference is the mean of `averaged` images as noisy as the moving one. If the scene is the
+    fractions ``s1`` and ``s2`` of their power, the peak's height is ``sqrt(s1 s2)``.
     """
     missing = np.maximum(1 - top, LEAST_NOISE)
     # 1 / top^2 = (1 + r) (1 + r / averaged), with r the moving image's noise over the scene

@@ -1,4 +1,4 @@
-"""One pair of images: the lags to search, its surface, its shift.
+"""Register one pair of images: from the lags to search, over the surface, to the shift.
 
 - `translation`: the public functions, for a `plain_pair` of arrays
 - `leave_out`: measures a pair again without some of its parts

@@ -1,7 +1,7 @@
-"""A pair under several conditionings, and the one whose parts agree best.
+"""Measure a pair under several conditionings, and choose the one whose parts agree best.
 
-Whatever a fit assumes of noise and sharpness, real images do not keep it; but a conditioning under
-which the parts of the frame agree about the shift is a good one, and needs no truth to be found.
+Real images break whatever a fit assumes about noise and sharpness. But a conditioning under which
+the parts of the frame agree about the shift is a good one, and finding it needs no ground truth.
 """
 
 from __future__ import annotations
@@ -33,41 +33,43 @@ TRIED = (
 # than this, or where there is no shift for one of these reasons.
 MOSTLY_NOISE = 0.3
 CAN_BE_HELPED = (PairStatus.LOW_NCC, PairStatus.AMBIGUOUS)
-# The slopes of the images are asked, too, where the shift is this many times less certain along one
-# axis than along another, or the frame has fewer pixels along one: detail may be as long as that.
+# A fit to the slopes of the images is tried, too, where the shift is this many times less certain
+# along one axis than along another, or where the frame has fewer than THIN pixels along one: detail
+# may be as long as that.
 LESS_CERTAIN, THIN = 2.0, 16
-# Along axes of so few pixels a fit to the slopes of the images is good to this, px.
+# Along axes of this many pixels or fewer, a fit to the images' slopes is no better than this, px.
 FEWEST, FEWEST_STD = 3, 0.1
-# Of images of so few pixels along an axis, a filter makes a peak where there is none.
+# With this many pixels or fewer along an axis, a filter makes a peak where there is none.
 FEW = 8
-# Another is better than none if its deviation is less than this part.
+# A conditioning is better than none if its deviation is less than this fraction.
 CLEARLY = 0.7
-# Two shifts agree within so many deviations of both, or this many pixels.
+# Two shifts agree within this many of their joint deviations, or this many pixels.
 AGREE_DEVIATIONS, AGREE_PIXELS = 4.0, 0.5
-# One with this many times the deviation of the best at most says no to it, if it does not agree.
+# An attempt that does not agree with the best contradicts it only if its deviation is at most this
+# many times as large.
 AS_GOOD = 2.0
-# Without one as the images are, the shift must be known this well, px, and its rival be at most
-# this part as significant.
+# If the images as they are give no shift, that of a conditioning must be known this well, px, and
+# its rival be at most this fraction as significant.
 LARGEST_STD, RIVAL = 1.0, 0.7
-# Where one conditioning alone finds a shift, the highest peak of all others, which see other detail
-# of the scene, must be at the same lag, to so many pixels and deviations along each axis, and the
-# shift be known this well, px: along an edge it is not.
+# If only one conditioning finds a shift, the highest peak of all others, which see other detail of
+# the scene, must be at the same lag within this many pixels and deviations along each axis, and the
+# shift be known this well, px (along an edge it is not).
 SAME_LAG, SAME_LAG_DEVIATIONS, ALONE_STD = 1.0, 2.0, 0.35
-# At least so many others must have one; not at lag zero, where fine detail of the camera has it.
+# At least this many others must have one; not at lag zero, where the camera's fine detail has it.
 FEWEST_VOTES = 3
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A pair as measured under a conditioning, which the registration names.
+    """A pair as measured under one conditioning, which the registration names.
 
-    Attempts are compared by what parts of the frame disagree about.
+    Attempts are compared by how much the parts of the frame disagree.
 
     Attributes
     ----------
-    stated : its registration before it was widened to that
-    spread : what parts, and bands of them, disagree about; None: there is no shift
-    highest : the lag of the highest peak where that is not believed, px
+    stated : the registration before its error was widened to that disagreement
+    spread : disagreement of the parts, and of bands of them; None: there is no shift
+    highest : lag of the highest peak if it is not believed, px
     """
 
     pair: PlainPair
@@ -81,7 +83,7 @@ class Attempt:
     def make(
         cls, pair: PlainPair, name: str, make_search: Callable[[PlainPair], Search]
     ) -> Attempt:
-        """Measure a pair that was conditioned in the way of that name."""
+        """Measure a pair that was conditioned in the way called `name`."""
         images = PairImages(pair, make_search(pair))
         surface = make_surface(images.compute_terms(), images.search)
         (stated,) = register_surfaces([surface], images.search)
@@ -94,7 +96,7 @@ class Attempt:
         return cls(pair, stated, widened, spread)
 
     def condition(self) -> Iterator[tuple[PlainPair, str]]:
-        """Condition the pair in all ways, on top of what was done to it."""
+        """Condition the pair in all ways, on top of what was done to it already."""
         done = self.registration.conditioning
         for way in TRIED:
             yield self.pair.condition(way), f"{done}, {way}" if done else str(way)
@@ -111,7 +113,7 @@ class Attempt:
 
     @property
     def asks_for_gradients(self) -> bool:
-        """Whether a fit to the slopes of the images may be better."""
+        """Whether a fit to the images' slopes may be better."""
         if not self.is_ok:
             return False
         variances = np.diag(self.registration.covariance)
@@ -121,9 +123,9 @@ class Attempt:
         return bool(is_long or is_thin) or self.asks_for_others
 
     def fit_gradients(self) -> Attempt:
-        """The same by the slopes of the images, if that is found nearby and is more certain.
+        """Fit to the images' slopes instead, if that finds a shift nearby and is more certain.
 
-        If it is found elsewhere, the shift is as uncertain as both are apart.
+        If it finds a shift elsewhere, the error becomes the distance of the two.
         """
         found = fit_gradients(self.registration, self.pair)
         if found is None:
@@ -133,7 +135,7 @@ class Attempt:
         other = replace(self, stated=stated, registration=widened, spread=spread, by_gradients=True)
         searched = np.array(self.pair.reference.shape)[np.diag(self.registration.covariance) > 0]
         is_thin = searched.min() <= FEWEST
-        if self.differs_from(other) > 1:  # neither is known better than that
+        if self.differs_from(other) > 1:  # neither shift is known better than their distance
             return replace(
                 self,
                 registration=widen(
@@ -143,7 +145,7 @@ class Attempt:
         return other if is_thin or other.std < self.std else self
 
     def widen_thin(self) -> Attempt:
-        """The same, no more certain along axes of few pixels than can be known there."""
+        """Limit the certainty along axes of few pixels to what can be known there."""
         if not self.by_gradients:
             return self
         is_thin = np.array(self.pair.reference.shape) <= FEWEST
@@ -154,7 +156,7 @@ class Attempt:
 
     @property
     def result(self) -> Registration:
-        """The registration, no more certain than bands of the frame agree."""
+        """The registration, its error at least the disagreement of the bands of the frame."""
         if self.spread is None or not self.is_ok:
             return self.registration
         return widen(self.registration, self.spread.of_bands)
@@ -165,7 +167,7 @@ class Attempt:
 
     @property
     def valid_count(self) -> int:
-        """How many pixels are valid in either image, at least."""
+        """The smaller number of valid pixels of the two images."""
         pair = self.pair
         images = (pair.reference, pair.reference_mask), (pair.moving, pair.moving_mask)
         return min(image.size if mask is None else int(mask.sum()) for image, mask in images)
@@ -181,9 +183,9 @@ class Attempt:
         return float(np.sqrt(np.trace(self.registration.covariance)))
 
     def widen_to(self, other: Attempt) -> Attempt:
-        """The same, as uncertain as another at least.
+        """Widen the error to at least that of another attempt.
 
-        The smallest of several estimated deviations is too small by chance, the next hardly.
+        The smallest of several estimated deviations is too small by chance, the next one hardly so.
         """
         std = np.sqrt(np.diag(other.registration.covariance))
         spread = self.spread
@@ -193,20 +195,20 @@ class Attempt:
 
     @property
     def is_still(self) -> bool:
-        """Whether the shift is about zero, as that of the camera's own detail is."""
+        """Whether the shift is about zero, like that of a fixed pattern."""
         return bool((np.abs(self.registration.shift) < SAME_LAG).all())
 
     def give_up(self) -> Attempt:
-        """The same without a shift: there are two motions, and one may be none of the scene."""
+        """Drop the shift: there are two motions, and either may not be that of the scene."""
         lost = replace(self.registration.without_shift(PairStatus.AMBIGUOUS), conditioning="")
         return replace(self, registration=lost) if self.is_ok else self
 
     def contradicts(self, other: Attempt) -> bool:
-        """Whether the other has another shift."""
+        """Whether another attempt has a different shift."""
         return other.is_ok and self.differs_from(other) > 1
 
     def differs_from(self, other: Attempt) -> float:
-        """By how much two shifts differ, in units of what is allowed."""
+        """How far two shifts differ, in units of what is allowed."""
         one, two = self.registration, other.registration
         variance = np.diag(one.covariance) + np.diag(two.covariance)
         allowed = np.maximum(AGREE_DEVIATIONS * np.sqrt(variance), AGREE_PIXELS)
@@ -216,10 +218,10 @@ class Attempt:
 def register_conditioned(
     pair: PlainPair, make_search: Callable[[PlainPair], Search]
 ) -> Registration:
-    """Register a pair, under another conditioning where that is clearly better than none."""
+    """Register a pair, under some conditioning where that is clearly better than none."""
     search = make_search(pair)
     first = Attempt.make(pair, "", make_search)
-    if len(search.blocks) > 1:  # larger ones are not held conditioned
+    if len(search.blocks) > 1:  # larger frames are not held in memory conditioned
         return first.result
     share = first.registration.fixed_pattern_share
     best = first if share == 0 else _remove_fixed_pattern(first, make_search)
@@ -239,9 +241,9 @@ def register_conditioned(
 
 
 def _remove_fixed_pattern(first: Attempt, make_search: Callable[[PlainPair], Search]) -> Attempt:
-    """Measure a pair without what may stand still in it, if that gives another shift, or one.
+    """Measure a pair without its possible fixed pattern, in case that changes or gives the shift.
 
-    A scene that stands still itself gives the same shift, or none.
+    If the scene itself stands still, that gives the same shift, or none.
     """
     ways = [Attempt.make(p, name, make_search) for name, p in first.pair.remove_fixed_pattern()]
     rid = [way for way in ways if way.is_ok and way.registration.fixed_pattern_share == 0]
@@ -252,9 +254,9 @@ def _remove_fixed_pattern(first: Attempt, make_search: Callable[[PlainPair], Sea
 
 
 def _choose(as_it_is: Attempt, attempts: Sequence[Attempt]) -> Attempt:
-    """Choose between a pair as it is, and the same under other conditionings."""
+    """Choose between a pair as it is and the same pair under other conditionings."""
     every = [as_it_is, *attempts]
-    if as_it_is.registration.status is PairStatus.AMBIGUOUS:  # less of a scene hides rivals
+    if as_it_is.registration.status is PairStatus.AMBIGUOUS:  # filtering may hide rivals
         attempts = [each for each in attempts if 2 * each.valid_count >= as_it_is.valid_count]
     others = [attempt for attempt in attempts if attempt.is_ok]
     if not as_it_is.is_ok:
@@ -274,7 +276,7 @@ def _choose(as_it_is: Attempt, attempts: Sequence[Attempt]) -> Attempt:
 
 
 def _find_highest(surface: Surface | Registration, search: Search) -> NDArray[np.float64] | None:
-    """Find the lag of the highest peak of a surface, whatever chance would make of it."""
+    """Find the lag of the highest peak of a surface, even if chance may have made it."""
     if search.allow_inverted or not isinstance(surface, Surface):
         return None
     peak = find_peak(surface)
@@ -282,12 +284,12 @@ def _find_highest(surface: Surface | Registration, search: Search) -> NDArray[np
 
 
 def _is_unanimous(best: Attempt, attempts: Sequence[Attempt]) -> bool:
-    """Whether the highest peak of a pair is at the shift of the best attempt in every other one.
+    """Whether every other attempt has its highest peak at the shift of the best one.
 
-    Lines of text, say, are so alike that no peak of a surface stands out from the others, and a
-    long axial blur lets it hardly fall off along z; that coarse and fine detail have their peaks
-    at the same lag by chance is as rare as there are lags. What stands still before a scene is
-    seen in fine detail alone, or at no lag but zero.
+    Lines of text, say, are so alike that no peak stands out from the others, and after a long axial
+    blur a peak hardly falls off along z. But coarse and fine detail peak at the same lag by chance
+    only once in as many cases as there are lags. A fixed pattern is seen in fine detail alone, or
+    at lag zero only.
     """
     if not best.is_ok or best.std > ALONE_STD or any(each.has_rival for each in attempts):
         return False

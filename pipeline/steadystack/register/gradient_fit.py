@@ -1,10 +1,10 @@
-"""The shift at which the difference of two images has nothing left of their slopes.
+"""Fit the shift at which the difference of two images no longer contains their slopes.
 
-A surface compares at every lag what overlaps there, and a filter of it joins lags whose overlaps
-differ: that costs where the detail of a scene is nearly as long as the frame, as along z in volumes
-with a long axial PSF. Here both images are laid on one another first. At the true shift their
-difference is noise alone, whatever it is compared with; it is compared with slopes of their mean at
-several scales, weighed as their errors tell (the generalised method of moments: Hansen 1982,
+A surface compares at every lag what overlaps there, and filtering it mixes lags with different
+overlaps. That loses precision where the scene's detail is nearly as long as the frame, as along z
+in volumes with a long axial PSF. Here the images are overlaid first. At the true shift their
+difference is noise alone, uncorrelated with anything; it is correlated with slopes of their mean at
+several scales, weighted by their errors (the generalised method of moments: Hansen 1982,
 doi:10.2307/1912775; slopes: Lucas & Kanade 1981). The mean and the difference of two equally noisy
 images have independent noise, so noise does not flatten the slopes.
 """
@@ -27,36 +27,35 @@ from steadystack.register.plain_pair import PlainPair
 
 Array: TypeAlias = NDArray[np.float64]
 
-# Images are splines of this order; as many pixels on each side take part in a value.
+# Images are splines of order ORDER; TAPS pixels on each side contribute to a value.
 ORDER, TAPS = 5, 3
-# Widths of the slopes along the axis of the shortest detail, px; along others they are as many
-# times longer as detail is, up to LONGEST times.
+# Widths of the slope filters along the axis of the shortest detail, px; along others they grow with
+# the length of detail, up to LONGEST times.
 SCALES = (1.0, 2.0, 4.0)
 LONGEST = 10.0
 # The fit of the contrast uses the mean image at this scale, px.
 CONTRAST_SCALE = 1.5
-# Gauss-Newton steps at most, the largest, px, the deviations of a step that ends
-# them, and of one that is let pass as the last: where a shift of nearly whole pixels takes turns
-# with what overlaps.
+# Most Gauss-Newton steps; the largest, px; the deviations of a step that ends them; and those
+# allowed of the last one, as near whole pixels shift and overlap may alternate.
 STEPS, LARGEST_STEP, FINE, LAST = 8, 0.5, 0.03, 0.5
-# The fit stays within so many pixels of its start; where detail is longer, within as many more.
+# The fit stays within this many pixels of its start, times the relative length of detail.
 FARTHEST = 1.0
-# Less than this fraction of a pixel is not interpolated.
+# A shift within this of whole pixels, px, is not interpolated.
 WHOLE = 0.005
-# At least so many pixels must overlap along each axis that is searched and in all, and this part of
-# the valid ones be left without those next to invalid ones.
+# Fewest overlapping pixels along each searched axis, and in all; and the fraction of valid pixels
+# that must be left without those next to invalid ones.
 THINNEST_OVERLAP, FEWEST_PIXELS, LEAST_KEPT = 2, 64, 0.5
 # More pixels take too much memory.
 MOST_PIXELS = 2**20
 # Invalid pixels are filled with means of this width, px.
 FILL_WIDTH = 2.0
-# Of all slopes together, what is too small a part to be told from rounding.
+# Fraction of the slopes' total that cannot be told from rounding.
 RIDGE = 1e-6
 
 
 @dataclass(frozen=True)
 class GradientFit:
-    """Two images of one brightness and contrast, as splines, and their valid pixels."""
+    """Two images of equal brightness and contrast, as splines, and their valid pixels."""
 
     splines: tuple[Array, Array]
     valid: tuple[Bools, Bools]
@@ -64,7 +63,7 @@ class GradientFit:
 
     @classmethod
     def make(cls, pair: PlainPair, free: Sequence[int], *, inverted: bool = False) -> GradientFit:
-        """Make a fit along the axes `free` of a pair, the moving image of which may be inverted."""
+        """Prepare a fit along the axes `free` of a pair whose moving image may be inverted."""
         splines, masks = [], pair.find_valid()
         for image, valid, sign in zip(
             (pair.reference, pair.moving), masks, (1, -1 if inverted else 1), strict=True
@@ -80,7 +79,7 @@ class GradientFit:
         """Find the shift near `start` (axes,), px.
 
         Returns it, its covariance and its deviations by the jackknife over parts of the frame; None
-        if too little overlaps or it is not found.
+        if too little overlaps or no shift is found.
         """
         shift, ratio = start.copy(), None
         for number in range(STEPS):
@@ -91,7 +90,7 @@ class GradientFit:
             step, covariance, spread = overlap.solve(ratio)
             longest = LARGEST_STEP * ratio[list(self.free)]
             shift[list(self.free)] -= np.clip(step, -longest, longest)
-            if not (np.abs(shift - start) <= FARTHEST * ratio).all():  # nor if it is NaN
+            if not (np.abs(shift - start) <= FARTHEST * ratio).all():  # false for NaN, too
                 return None
             variance = np.diag(covariance)
             allowed = FINE if number < STEPS - 1 else LAST
@@ -106,7 +105,7 @@ class GradientFit:
         shapes = [spline.shape for spline in self.splines]
         reference, moving = [], []
         for lag, by, size, other in zip(whole.tolist(), offset.tolist(), *shapes, strict=True):
-            # no value beyond the first and last pixel of the moving image
+            # no values beyond the first and the last pixel of the moving image
             begin, end = max(0, lag + (by < 0)), min(size, other + lag - (by > 0))
             reference.append(slice(begin, end))
             moving.append(slice(begin - lag, end - lag))
@@ -141,7 +140,7 @@ class GradientFit:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two images laid on one another, with their slopes along the axes `free`.
+    """Two overlaid images, with their slopes along the axes `free`.
 
     Both have the mean 0 and the deviation 1 over their shared pixels.
     """
@@ -161,7 +160,7 @@ class Overlap:
 
     @cached_property
     def _mean_and_half_difference(self) -> tuple[Array, Array]:
-        """Both, with invalid pixels filled."""
+        """The mean and half the difference of the images, with invalid pixels filled."""
         mean, half = _fill(self.mean, self.valid), _fill(self.half_difference, self.valid)
         return mean, half
 
@@ -187,7 +186,7 @@ class Overlap:
         return numbers.ravel()
 
     def find_lengths(self) -> Array:
-        """Find how many times longer detail is along every axis than along that of the shortest."""
+        """Find how many times longer detail is along each axis than along that of the shortest."""
         widths = np.ones(self.valid.ndim)
         energy = [
             float(self._multiply_slopes(widths, axis)[1][number].sum())
@@ -210,7 +209,7 @@ class Overlap:
         return mean, [mean * one - half * other for one, other in zip(slopes, of_half, strict=True)]
 
     def solve(self, lengths: Array) -> tuple[Array, Array, Spread]:
-        """Solve for how far the images are from one another along the axes `free`, px.
+        """Solve for the remaining shift between the images along the axes `free`, px.
 
         Returns that, its covariance and its deviations by the jackknife over parts of the frame.
         The contrast and brightness in which the images differ are solved for, too.
@@ -234,10 +233,10 @@ class Overlap:
         return step, covariance, spread
 
     def _compare(self, lengths: Array) -> tuple[list[Array], Array]:
-        """Multiply what is compared with all that the difference of the images is made of.
+        """Multiply the comparison images (slopes) with all components of the images' difference.
 
-        Returns what is compared, and a table of sums over each part of the frame (parts, compared,
-        unknown and difference): the unknown are the shift, the contrast and the brightness.
+        Returns the comparison images, and a table of sums over each part of the frame (parts,
+        compared, unknowns and difference); unknowns are the shift, contrast and brightness.
         """
         ones, difference = self.valid.astype(np.float64), 2 * self.half_difference
         unknown = [*self._slopes_of_both[0], self.mean * self.valid, ones]
@@ -263,10 +262,10 @@ class Overlap:
 def fit_gradients(
     registration: Registration, pair: PlainPair
 ) -> tuple[Registration, Spread] | None:
-    """Fit the shift of a registration that is ok once more, by the slopes of the images.
+    """Refine the shift of a registration that is ok by a fit to the images' slopes.
 
-    Returns it with its stated covariance, and what the parts of the frame disagree about; None if
-    it is not found near the shift that was.
+    Returns it with its stated covariance, and how much the parts of the frame disagree; None if no
+    shift is found near the given one.
     """
     free = np.flatnonzero(np.diag(registration.covariance) > 0).tolist()
     if not free or max(pair.reference.size, pair.moving.size) > MOST_PIXELS:
@@ -286,9 +285,9 @@ def fit_gradients(
 
 
 def _weigh(noise: Array, slopes: Array) -> tuple[Array, Array]:
-    """Weigh what is compared by its `noise` (compared, compared) and `slopes` (compared, unknown).
+    """Weight the comparisons by `noise` (compared, compared) and `slopes` (compared, unknowns).
 
-    Returns the weights (unknown, compared) and the covariance of the unknown for noise of 1.
+    Returns the weights (unknowns, compared) and the unknowns' covariance for noise of 1.
     """
     scale = 1 / np.sqrt(np.maximum(np.diag(noise), np.finfo(float).tiny))
     scaled = noise * np.outer(scale, scale) + RIDGE * np.eye(len(noise))
@@ -300,7 +299,7 @@ def _weigh(noise: Array, slopes: Array) -> tuple[Array, Array]:
 
 
 def _solve_moments(weights: Array, table: Array) -> Array:
-    """Solve weighted sums of a `table` (compared, unknown and difference) for the unknown."""
+    """Solve weighted sums of a `table` (compared, unknowns and difference) for the unknowns."""
     try:
         return np.asarray(np.linalg.solve(weights @ table[:, :-1], weights @ table[:, -1]))
     except np.linalg.LinAlgError:
@@ -328,7 +327,7 @@ def _smooth(image: Array, widths: Array, slope: int | None = None) -> Array:
 
 
 def _evaluate(spline: Array, offset: Array, slope: int | None = None) -> Array:
-    """Evaluate an image, or its slope along an axis, `offset` pixels after each pixel."""
+    """Evaluate an image, or its slope along an axis, `offset` pixels beyond each pixel."""
     knots = np.arange(-TAPS, TAPS + 1, dtype=np.float64)
     for axis, by in enumerate(offset.tolist()):
         if spline.shape[axis] > 1:
@@ -342,7 +341,7 @@ def _evaluate(spline: Array, offset: Array, slope: int | None = None) -> Array:
 
 
 def _compute_basis(order: int, at: Array) -> Array:
-    """Compute the B-spline of an order, centred, at some places."""
+    """Compute the centred B-spline of an order at some positions."""
     values = np.zeros_like(at)
     for knot in range(order + 2):
         power = np.maximum(at + (order + 1) / 2 - knot, 0) ** order

@@ -1,14 +1,14 @@
-"""The error of a pair's shift by the jackknife: measured again without each part of the frame.
+"""Jackknife error of a pair's shift: it is measured again without each part of the frame.
 
-Terms add, so those of all parts but one are a sum over the others, and the fit to them is the one
-that found the shift. What it does then shows what the shift rests on, whatever the cause: noise of
-any colour, a scene that changes, an object that goes its own way, a filter that does not fit
-(Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, ch. 3).
+Terms add, so those of all parts but one are a sum over the others, fitted in the way that found the
+shift. How the shift changes shows how well it is known, whatever disturbs it: noise of any colour,
+a scene that changes, an object that goes its own way, a filter that does not fit (Efron 1982, The
+Jackknife, the Bootstrap and Other Resampling Plans, ch. 3).
 
-The jackknife takes parts for independent. Where they disagree by more than noise explains, what is
-wrong may be larger than a part (turbulent air, a scene that deforms): neighbours err alike. So
-whole bands of parts are left out, too. That says little by itself, as bands are few; but what is
-wrong in that way has no direction of its own, so all axes tell of it together.
+The jackknife takes parts as independent. Where they disagree by more than noise explains, the
+disturbance may be larger than a part (turbulent air, a scene that deforms), so that neighbours err
+alike. Then whole bands of parts are left out, too. Bands are few, so one axis tells little; but
+such disturbances have no preferred direction, so all axes are evaluated together.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from steadystack.peak import RADII, find_summits_near
 from steadystack.register.plain_pair import PlainPair
 from steadystack.register.search import Search, compute_block_terms
 
-# Each axis is cut into so many parts, unless they would have fewer pixels than this.
+# Parts per axis, unless they would have fewer pixels than the second number.
 CUTS, THINNEST = 3, 8
-# With fewer parts their spread says nothing, nor does that of fewer bands.
+# Fewest parts, and fewest bands, whose spread is used.
 FEWEST_PARTS, FEWEST_BANDS = 4, 3
-# Parts that disagree by more than this times what the noise explains disagree about something else.
+# If parts disagree by more than this times what noise explains, something else is behind it.
 DISAGREES = 1.5
-# Lags beyond those of the fit, in which the peak may move.
+# Lags beyond those of the fit, as room for the peak to move.
 ROOM = 2
 
 
@@ -51,7 +51,7 @@ Groups = Sequence[set[int]]  # of parts, by their numbers
 
 @dataclass
 class PairImages:
-    """The images of a pair made ready, block by block; those of a single block are made once."""
+    """The conditioned images of a pair, block by block; those of a single block are kept."""
 
     pair: PlainPair
     search: Search
@@ -77,7 +77,7 @@ class PairImages:
         return made
 
     def make_region(self, region: Slices, moving: Slices) -> tuple[MaskedImage, MaskedImage]:
-        """Make the images of any regions."""
+        """Make the images of a region."""
         if self._kept is None:
             return self.pair.make_images(region, moving, self.dtype)
         return self._kept[0].crop(region), self._kept[1].crop(moving)
@@ -90,8 +90,8 @@ class PairImages:
 class Spread(NamedTuple):
     """The error of a shift by the jackknife (axes,), px; NaN: there are too few parts to tell.
 
-    `of_parts` is what parts disagree about, `of_bands` what whole bands of them do, if that is
-    more. The first is the steadier one, the second the safer.
+    `of_parts` is the disagreement of the parts, `of_bands` that of whole bands of them, if larger.
+    The first is the steadier estimate, the second the safer.
     """
 
     of_parts: NDArray[np.float64]
@@ -101,8 +101,8 @@ class Spread(NamedTuple):
 def widen(registration: Registration, spread: NDArray[np.float64]) -> Registration:
     """Widen the covariance of a shift to the standard deviations `spread` (axes,), px.
 
-    Along each axis that is the larger of the stated one and of this, if it is known; correlations
-    stay.
+    Along each axis the larger of the stated deviation and `spread`, if known, is taken;
+    correlations stay.
     """
     stated = np.sqrt(np.diag(registration.covariance))
     widening = np.fmax(np.divide(spread, stated, out=np.ones_like(stated), where=stated > 0), 1)
@@ -121,7 +121,7 @@ def measure_spread(registration: Registration, images: PairImages) -> Spread:
         for group in groups:
             rest = [terms for number, (_, terms) in enumerate(parts) if number not in group]
             surface = compute_surface(reduce(Terms.add, rest), window, None)
-            if np.isfinite(surface.ncc[index]):  # not if the group is all that overlaps
+            if np.isfinite(surface.ncc[index]):  # unknown if the group is all that overlaps
                 sign = -1 if registration.ncc < 0 else 1
                 surfaces.append((replace(surface, ncc=sign * surface.ncc), index))
         found = find_summits_near(surfaces)
@@ -141,7 +141,7 @@ def compute_spread(
 
     Parameters
     ----------
-    places : of the parts in their grid, as indices
+    places : indices of the parts in their grid
     measure_without : the shifts (groups, axes) without each group of parts, given by their numbers;
         some may be missing
     stated : the error from the noise (axes,), px; 0 along an axis that is not measured
@@ -165,7 +165,7 @@ def compute_spread(
                 of_bands.append(_jackknife(shifts))
     if of_bands:
         spread = np.maximum(of_parts, np.sqrt(np.mean(np.square(of_bands), axis=0)))
-    # what noise does not explain is alike along all axes, and known from the one that is known best
+    # what noise does not explain is alike along all axes, and taken from the one known best
     unexplained = np.clip(spread**2 - stated**2, 0, None)[measured]
     excess = float(np.average(unexplained, weights=stated[measured] ** -4.0))
     alike = np.where(measured, np.sqrt(stated**2 + excess), 0)
@@ -173,7 +173,7 @@ def compute_spread(
 
 
 def _jackknife(shifts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The error of a shift from those (groups, axes) that leave a group out each, px."""
+    """The error of a shift, px, from the shifts (groups, axes) without one group each."""
     off = shifts - shifts.mean(axis=0)
     return np.asarray(np.sqrt((1 - 1 / len(shifts)) * (off**2).sum(axis=0)))
 
@@ -211,7 +211,7 @@ def _compute_parts(images: PairImages, window: Window) -> Iterator[tuple[tuple[i
 
 
 def _cut(images: PairImages) -> Iterator[tuple[tuple[int, ...], Slices]]:
-    """Cut the valid part of the reference, unless that is read in blocks: then all of it.
+    """Cut the valid part of the reference into parts; all of it if it is read in blocks.
 
     Yields every part's place in the grid and its region.
     """

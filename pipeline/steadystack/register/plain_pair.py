@@ -1,4 +1,4 @@
-"""Two plain arrays with their masks, checked, and made ready for correlation region by region."""
+"""Check a pair of plain arrays with their masks, and prepare it for correlation by regions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from steadystack.model import Bools, Slices, as_plain, find_finite_pixels, name_
 from steadystack.ncc import CachedMask, MaskedImage, make_masked_image
 from steadystack.validity import as_mask
 
-# What a conditioning leaves of an image is nothing if its range is this part of what it was.
+# A conditioned image is flat if its range is at most this fraction of the original's.
 ROUNDING = 1e-5
-# Pixels that an image's skewness is measured on, about.
+# About how many pixels an image's skewness is measured on.
 SAMPLE_PIXELS = 2**16
 
 
 @dataclass(frozen=True)
 class PlainPair:
-    """Two images and their masks, checked. Pixels that are not finite are found block by block."""
+    """Two images and their masks, checked; pixels that are not finite are found block by block."""
 
     reference: NDArray[Any]
     moving: NDArray[Any]
@@ -68,10 +68,10 @@ class PlainPair:
         )
 
     def order(self) -> tuple[PlainPair, bool]:
-        """Bring the images into an order of their own, whichever was given first.
+        """Put the images into a fixed order; tell whether they were exchanged.
 
-        Parts are those of the reference, and others are left out if the images are exchanged. The
-        order does not depend on brightness and contrast. Tells whether they were exchanged.
+        Parts belong to the reference, so exchanging the images would leave out other parts. The
+        order does not depend on brightness and contrast.
         """
         valid = self.find_valid()
         if _make_key(self.reference, valid[0]) >= _make_key(self.moving, valid[1]):
@@ -86,7 +86,7 @@ class PlainPair:
         return exchanged, True
 
     def crop(self) -> PlainPair:
-        """Cut off what lies outside of both masks, if the images have the same shape."""
+        """Cut off what lies outside both masks, if the images have the same shape."""
         masks = self.reference_mask, self.moving_mask
         if self.reference.shape != self.moving.shape or masks[0] is None or masks[1] is None:
             return self
@@ -113,7 +113,7 @@ class PlainPair:
                 (self.moving, self.moving_mask, moving_region),
             )
         ]
-        if np.array_equal(masks[0].pixels, masks[1].pixels):  # what is made of it is made once
+        if np.array_equal(masks[0].pixels, masks[1].pixels):  # so that results are shared
             masks[1] = masks[0]
         return (
             make_masked_image(self.reference[region], masks[0], dtype),
@@ -121,7 +121,7 @@ class PlainPair:
         )
 
     def condition(self, conditioning: Conditioning) -> PlainPair:
-        """Condition both images; one of which rounding alone is left becomes flat."""
+        """Condition both images; if only rounding is left of one, it becomes flat."""
         conditioned = []
         for image, valid in zip((self.reference, self.moving), self.find_valid(), strict=True):
             changed, usable = condition(image, valid, conditioning)
@@ -149,9 +149,9 @@ class PlainPair:
         )
 
     def remove_fixed_pattern(self) -> Iterator[tuple[str, PlainPair]]:
-        """Remove what may stand still in both images: lines across each axis, single pixels.
+        """Remove a possible fixed pattern from both images: lines across each axis, single pixels.
 
-        Yields the name of each way with what it makes of the pair.
+        Yields the name of each way and the pair that it results in.
         """
         images = list(zip((self.reference, self.moving), self.find_valid(), strict=True))
         if self.reference.shape == self.moving.shape:
@@ -168,7 +168,7 @@ class PlainPair:
 
 
 def _make_key(image: NDArray[Any], valid: Bools) -> tuple[tuple[int, ...], int, float]:
-    """Make a key to order images by: shape, valid pixels, and how skew a sample of these is."""
+    """Make a key to sort images by: shape, valid pixels, and skewness of a sample of these."""
     step = math.ceil((image.size / SAMPLE_PIXELS) ** (1 / image.ndim))
     every = (slice(None, None, step),) * image.ndim
     values = image[every][valid[every]].astype(np.float64)

@@ -1,4 +1,4 @@
-"""One pair as it is, in a fraction of the time: for checks, which measure many small ones."""
+"""Register pairs as they are, much faster: for checks, which measure many small pairs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from steadystack.register.leave_out import PairImages, widen
 from steadystack.register.plain_pair import PlainPair
 from steadystack.register.search import Search, compute_block_terms, make_surface
 
-# What was computed of an image is kept for its other pairs if transforms have so many pixels.
+# Results for an image are kept for its other pairs if transforms have at most this many pixels.
 KEPT_PIXELS = 2**17
 KINDS: tuple[Kind, ...] = ("mask", "value", "square")
 
@@ -47,8 +47,8 @@ def register_as_it_is(
 ) -> Registration:
     """Register two images as `register_translation` does, without other conditionings.
 
-    What the parts disagree about is read off their scores, as in a series; images of several blocks
-    are not asked.
+    The disagreement of the parts is computed from their scores, as in a series; not for images of
+    several blocks.
     """
     pair = PlainPair.make(reference, moving, reference_mask, moving_mask, max_shift, None)
     return register_each_as_it_is([pair], allow_inverted=allow_inverted)[0]
@@ -76,8 +76,8 @@ def register_all_as_they_are(
 ) -> list[Registration]:
     """Register pairs of small images of one shape, each with its mask, at every lag.
 
-    What is computed of an image serves all of its pairs. Errors are those of noise: parts are not
-    asked.
+    Results for an image are used for all of its pairs. Errors are those of noise alone, without the
+    disagreement of parts.
     """
     last_rows = {number: row for row, pair in enumerate(pairs) for number in pair}
     masks: dict[bytes, CachedMask] = {}
@@ -108,7 +108,7 @@ def register_all_as_they_are(
 
 
 def _ask_parts(registration: Registration, images: PairImages) -> Registration:
-    """Widen the errors of a shift to what the scores of the parts say."""
+    """Widen the errors of a shift to the disagreement of the parts, from their scores."""
     search, shapes = images.search, images.shapes
     if registration.status is not PairStatus.OK or len(search.blocks) > 1:
         return registration

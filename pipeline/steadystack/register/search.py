@@ -1,4 +1,4 @@
-"""The search for the shift of a pair: its lags, how images are cut for it, and its result."""
+"""Search for the shift of a pair: which lags, how images are cut, and the result."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from steadystack.ncc import (
 )
 from steadystack.peak import RADII, register_each
 
-# Frames wait for the surfaces that are fitted together: few, where frames have many pixels.
+# Frames are held until their surfaces are fitted together: few, if frames have many pixels.
 HELD_PIXELS = 2**22
-# Squares of the coarse image of a frame that is cut, px; at most half a tile.
+# Squares of the coarse image of a frame that is cut into blocks, px; at most half a tile.
 GRID_SIDE = 64
 
 
 @dataclass(frozen=True)
 class Search:
-    """The lags that are searched in every pair, and how the images are cut for it.
+    """The lags searched in every pair, and how the images are cut for that.
 
     Attributes
     ----------
-    window : the lags that are computed. If the shift of a pair is roughly known, its centre, only
-        the lags within ± `max_shift` of that are searched, and a few more computed around them
+    window : the lags that are computed. If the shift of a pair is roughly known (its centre), only
+        lags within ± `max_shift` of it are searched, and a few more around them are computed
     blocks : the regions in which frames are read and measured
     tile : size of the tiles that are transformed, pixels per axis; None: the cheapest
     margin : lags before and after, per axis, that are computed but not searched
@@ -71,10 +71,10 @@ class Search:
     ) -> Search:
         """Make the search in images of these shapes, within ± `max_shift` pixels per axis.
 
-        A fit between the pixels needs the surface on all sides of a peak, also of one that lies at
-        the edge of the search: more lags are computed than are searched. If `region` is given, a
-        shape, only regions of that shape of the images are correlated; `chunks` are those of the
-        store that the images come from.
+        A sub-pixel fit needs the surface on all sides of a peak, also of one at the edge of the
+        search: more lags are computed than are searched. If `region` is given, a shape, only
+        regions of that shape of the images are correlated; `chunks` are those of the store that the
+        images come from.
         """
         shapes = reference_shape, moving_shape
         searched_shapes = shapes if region is None else (region, region)
@@ -103,11 +103,11 @@ class Search:
         )  # fmt: skip
 
     def centre_on(self, centre: Sequence[int], room: Sequence[int]) -> Search:
-        """Change the window and blocks to those for pairs with centres near `centre`.
+        """Adapt the window and blocks to pairs with centres near `centre`.
 
         The centres of the pairs lie within ± `room` pixels of it. Tiles of the moving frame follow
-        the centre, so that a transform does not grow with the shift; the blocks of large frames,
-        which hold a frame in both roles, do.
+        the centre, so that transforms do not grow with the shift; blocks of large frames do grow,
+        as they hold a frame in both roles.
         """
         bounds = [bound + margin for bound, margin in zip(self._reach, room, strict=True)]
         window = self._touching.limit_around(centre, bounds)
@@ -115,7 +115,7 @@ class Search:
         return replace(self, window=window, blocks=tuple(blocks))
 
     def choose_window(self, centre: Sequence[int]) -> tuple[Window, tuple[tuple[int, int], ...]]:
-        """Choose the lags computed for a pair with that centre, and the margin not searched."""
+        """Choose the lags to compute for a pair with that centre, and the margin not searched."""
         window = self._touching.limit_around(centre, self._reach)
         return window, window.compute_margin(self._touching.limit_around(centre, self._bounds))
 
@@ -224,7 +224,7 @@ def register_surfaces(
 ) -> Iterator[Registration]:
     """Find the shifts of one pair after another, from the results of `make_surface`.
 
-    Several are held and fitted together, which takes less time; no result depends on which.
+    Several are held and fitted together, which is faster; no result depends on the others.
     """
     return register_each(
         surfaces,

@@ -1,4 +1,4 @@
-"""One pair of plain arrays: `masked_ncc` and `register_translation`."""
+"""The public functions for a pair of plain arrays: `masked_ncc` and `register_translation`."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def masked_ncc(
         min_overlap,
         dtype,
     )
-    import xarray as xr  # which workers do without
+    import xarray as xr  # workers do not need it
 
     dims = tuple(f"lag_{name}" for name in name_axes(pair.reference.ndim))
     return xr.Dataset(

@@ -1,9 +1,9 @@
-"""Ways to solve the normal equations, and to compute the needed entries of their inverse.
+"""Solvers of the normal equations, which also compute the needed entries of the inverse.
 
-The matrix A is symmetric and positive definite. Of A⁻¹ only entries where the factor of A has some
-are computed, from the last column to the first (Takahashi, Fagan & Chen 1973; Erisman & Tinney
-1975, doi:10.1145/360680.360704): the diagonal and the entry of every pair are among them, and no
-frame costs a solve of its own. A band is inverted by dense blocks along its diagonal; a sparse
+The matrix A is symmetric and positive definite. Of A⁻¹, only the entries where the factor of A is
+nonzero are computed, from the last column to the first (Takahashi, Fagan & Chen 1973; Erisman &
+Tinney 1975, doi:10.1145/360680.360704): these include the diagonal and the entry of every pair, so
+no frame needs a solve of its own. A band is inverted by dense blocks along its diagonal; a sparse
 factor (SuperLU, minimum degree, pivots on the diagonal) by dense blocks down its elimination tree.
 """
 
@@ -19,7 +19,7 @@ from scipy.sparse import linalg as sparse_linalg
 
 from steadystack.model import Floats, Ints
 
-# Columns of a block of a band, at least: smaller ones are all overhead.
+# Fewest columns in a block of a band: smaller blocks are all overhead.
 SMALLEST_BLOCK = 16
 # Number of random right-hand sides that estimate the variances without a factor, and their seed.
 PROBES, PROBE_SEED = 128, 20120710
@@ -38,7 +38,7 @@ class Solver(Protocol):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Compute the variance of every free frame, and of the difference end - start of pairs.
 
-        `start` and `end` (pairs,) are positions among the free frames; -1 stands for a held one,
+        `start` and `end` (pairs,) are positions among the free frames; -1 stands for a held frame,
         and at most one frame of a pair is held.
         """
         ...
@@ -71,8 +71,8 @@ class Band:
 def invert_banded(lower: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute entries of (L L')⁻¹ within the band of L; both as ``entries[row - column, column]``.
 
-    It goes by blocks along the diagonal, as wide as the band: with ``W = L[k+1, k] L[k, k]⁻¹`` and
-    Z the inverse, ``Z[k, k] = (L[k, k] L[k, k]')⁻¹ + W' Z[k+1, k+1] W`` and
+    Works block by block along the diagonal; blocks are as wide as the band: with ``W = L[k+1, k]
+    L[k, k]⁻¹`` and Z the inverse, ``Z[k, k] = (L[k, k] L[k, k]')⁻¹ + W' Z[k+1, k+1] W`` and
     ``Z[k+1, k] = - Z[k+1, k+1] W``.
     """
     width, size = lower.shape[0] - 1, lower.shape[1]
@@ -83,7 +83,7 @@ def invert_banded(lower: NDArray[np.float64]) -> NDArray[np.float64]:
     outer = block + rows - columns <= width
 
     def locate(mask: NDArray[np.bool_], offset: int, first: int, high: int, wide: int) -> Any:
-        """Find the indices in the band of a block's entries, and which of the block these are."""
+        """Find where a block's entries lie in the band, and which of them lie in it."""
         inner_mask = mask[:high, :wide]
         row, column = rows[:high, :wide][inner_mask], columns[:high, :wide][inner_mask]
         return (offset + row - column, first + column), inner_mask
@@ -162,7 +162,7 @@ class Sparse:
 
 
 def invert_selected(lower: sparse.csc_array, pivots: Floats) -> NDArray[np.float64]:
-    """Compute entries of (L D L')⁻¹ where L has some, in the order of ``lower.data``.
+    """Compute the entries of (L D L')⁻¹ where L is nonzero, in the order of ``lower.data``.
 
     Parameters
     ----------
@@ -180,8 +180,8 @@ def invert_selected(lower: sparse.csc_array, pivots: Floats) -> NDArray[np.float
     for column in range(begin, size):
         values[starts[column] : starts[column + 1]] = tail[column - begin :, column - begin]
 
-    # the block of a column: that of its parent (its first row below) without the rows that the
-    # column lacks, and the column itself
+    # the block of a column: its parent's block (the parent is its first row below the diagonal),
+    # less the rows that the column lacks, plus the column itself
     indices, data, bounds = lower.indices, lower.data, starts.tolist()
     inverse_pivots = (1 / pivots).tolist()
     first = np.full(size, -1, np.int64)
@@ -220,8 +220,8 @@ def invert_selected(lower: sparse.csc_array, pivots: Floats) -> NDArray[np.float
 class Iteration:
     """A system solved by conjugate gradients, for graphs whose factor would not fit in memory.
 
-    Variances are estimated from `PROBES` random right-hand sides of the right covariance, so that a
-    standard deviation is known to ``1 / sqrt(2 PROBES)``, 6 %.
+    Variances are estimated from `PROBES` random right-hand sides whose covariance is the matrix, so
+    a standard deviation is known to ``1 / sqrt(2 PROBES)``, 6 %.
     """
 
     def __init__(self, matrix: sparse.csr_array, root: sparse.csr_array) -> None:
@@ -231,7 +231,7 @@ class Iteration:
     def solve(
         self, right: NDArray[np.float64], tolerance: float = TOLERANCE
     ) -> NDArray[np.float64]:
-        """Solve for all columns at once, with Jacobi's preconditioner."""
+        """Solve for all columns at once, with the Jacobi preconditioner."""
         solution, rest = np.zeros_like(right), right.copy()
         step = scaled = self.scale[:, None] * rest
         energy = goal = (rest * scaled).sum(axis=0)

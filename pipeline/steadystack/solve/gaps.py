@@ -1,4 +1,4 @@
-"""Shifts for frames that have none, between frames that have one."""
+"""Fill in the shifts of frames that have none, between frames that have one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Interpolation = Literal["linear", "spline"]
 def interpolate_missing(
     frames: FrameTable, method: Interpolation, pixel_size: Sequence[float] | None = None
 ) -> FrameTable:
-    """Give shifts to frames that have none, where they lie between frames of one component.
+    """Give a shift to frames without one that lie between two frames of the same component.
 
-    `pixel_size` is along each axis, for the errors of turns; None: all alike.
+    `pixel_size` (one per axis) is needed for the errors of rotations; None: equal on all axes.
     """
     shift, std, component = interpolate_columns(
         frames.shift, frames.shift_std, frames.component, method
@@ -36,12 +36,12 @@ def interpolate_missing(
 
 
 def is_linear(frames: FrameTable) -> bool:
-    """Whether frames have more than a shift."""
+    """Whether frames have a linear motion (rotation, scale) besides the shift."""
     return bool(np.isfinite(frames.linear).any())
 
 
 def _fill_in_local(filled: FrameTable, frames: FrameTable, method: Interpolation) -> FrameTable:
-    """Give local shifts, too, to frames that had none; no node of theirs is measured."""
+    """Fill in the local shifts of filled-in frames, too; none of their nodes counts as measured."""
     count, shape = len(frames.shift), frames.local_shift.shape
     component = np.where(frames.component == 0, 0, LONE)
     value, std, _ = interpolate_columns(
@@ -64,9 +64,9 @@ def _fill_in_linear(
     method: Interpolation,
     pixel_size: Sequence[float] | None,
 ) -> FrameTable:
-    """Give the linear motion, too, to frames that had none, of `component` before."""
+    """Fill in the linear motion, too; `component` is each frame's from before the filling."""
     count, scale_std = len(filled.shift), filled.scale_std
-    if not np.isfinite(scale_std).any():  # of a model without a scale, nothing is known of it
+    if not np.isfinite(scale_std).any():  # a model without scale knows nothing of it
         scale_std = np.zeros(count)
     in_plane = filled.linear.shape[1] == 2
     derive = compute_rotation if in_plane else compute_rotation_vector
@@ -102,11 +102,11 @@ def interpolate_columns(
     ``linear`` is a straight line between the two; ``spline`` a cubic Hermite spline through all
     frames of the component that does not overshoot at a jump (Fritsch & Butland 1984).
 
-    The standard deviation has two sources: that of the two frames, as if their errors were the
-    same, and how far known frames lie from a straight line across a gap of the same width
-    elsewhere in the component, scaled as for a random walk (largest in the middle, 0 at the
-    ends). If the component is too short for such a gap, the rate of its steps is used instead; if
-    that is not known either, it is NaN.
+    The standard deviation has two sources: the errors of the two frames, taken as fully correlated,
+    and how far known frames lie from a straight line across a gap of the same width elsewhere in
+    the component, scaled as for a random walk (largest in the middle, 0 at the ends). If the
+    component is too short for such a gap, the rate of its steps is used instead; if that is not
+    known either, it is NaN.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def interpolate_columns(
         first, last = before[frames], after[frames]
         fraction = ((frames - first) / (last - first))[:, None]
         if method == "spline" and len(known_frames) > 2:
-            from scipy import interpolate  # it takes long to import, and few settings need it
+            from scipy import interpolate  # slow to import, and few settings need it
 
             filled = interpolate.PchipInterpolator(known_frames, shift[known_frames])(frames)
         else:
@@ -144,7 +144,7 @@ def interpolate_columns(
 
 
 def _find_neighbours(is_known: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find the nearest known frame up to every frame, and from it on; -1: none."""
+    """Find the nearest known frame at or before, and at or after, every frame; -1: none."""
     frames = np.arange(len(is_known))
     before = np.maximum.accumulate(np.where(is_known, frames, -1))
     after = np.minimum.accumulate(np.where(is_known, frames, len(is_known))[::-1])[::-1]

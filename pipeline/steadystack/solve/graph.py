@@ -13,7 +13,7 @@ from scipy.sparse import csgraph
 
 from steadystack.model import LONE, Bools, Ints
 
-# A frame with no more than this fraction of its pairs accepted, or one of several, is not known.
+# A frame is not known if at most this fraction of its pairs, or one of several, is accepted.
 MINORITY = 0.25
 # Fixed seed of the random labels that find bridges; 64-bit sums do not agree by chance.
 LABEL_SEED = 20120710
@@ -55,9 +55,9 @@ def choose_anchors(component: Ints, anchor: int) -> NDArray[np.int64]:
 def find_bridges(start: Ints, end: Ints, frame_count: int) -> Bools:
     """Find the pairs that are the only link between the frames on their two sides (bool).
 
-    Every pair outside of a spanning forest gets a random label, and a pair of the forest the sum
-    (exclusive or) of the labels of all pairs whose cycle it is on: for a bridge this is 0 (a cut
-    and a cycle share an even number of pairs; Pritchard & Thurimella 2011,
+    Every pair outside a spanning forest gets a random label. A pair of the forest gets the
+    exclusive or of the labels of all pairs whose cycle it is on: for a bridge this is 0 (a cut and
+    a cycle share an even number of pairs; Pritchard & Thurimella 2011,
     doi:10.1145/2000807.2000814).
     """
     labels = label_connected(start, end, frame_count)
@@ -69,7 +69,7 @@ def find_bridges(start: Ints, end: Ints, frame_count: int) -> Bools:
         (np.ones(len(tails), np.int8), (tails, heads)), shape=(hub + 1, hub + 1)
     ).tocsr()
     order, parent = csgraph.breadth_first_order(graph, hub, directed=False)
-    # the forest's pairs: of several between the same two frames the first one
+    # the forest's pairs; where several join the same two frames, the first one
     forest = (parent[start] == end) | (parent[end] == start)
     key = np.minimum(start, end) * frame_count + np.maximum(start, end)
     _, first = np.unique(key, return_index=True)
@@ -93,11 +93,11 @@ def drop_weak_links(
 ) -> NDArray[np.bool_]:
     """Drop accepted pairs that only seem to fit because others were rejected (bool).
 
-    Two kinds of pairs fit in any case and prove nothing: those of a frame that hangs on a small
-    fraction of its pairs (`MINORITY`), and a bridge to a branch of the graph that rejected pairs
-    lead to as well; where the branch is one frame, also blank ones of frames no farther apart.
-    `blank` (pairs, 2) are those that were looked at and show no shift. Frames and branches that
-    are cut off by that are not known.
+    Two kinds of pairs fit in any case and so prove nothing: the few accepted pairs of a frame that
+    keeps only a small fraction of its pairs (`MINORITY`), and a bridge to a branch of the graph
+    that rejected pairs lead to as well. If the branch is a single frame, blank pairs of no larger
+    separation count like rejected ones. `blank` (pairs, 2) were searched and show no shift. The
+    shifts of frames and branches cut off in this way are not known.
     """
     accepted = accepted.copy()
     if accepted.all() and not len(blank):
@@ -126,7 +126,7 @@ def drop_weak_links(
 def _find_outvoted_bridges(
     start: Ints, end: Ints, accepted: Bools, frame_count: int, blank: Ints
 ) -> Bools:
-    """Find accepted bridges to a leaf of the graph that others, unused, lead to as well (bool)."""
+    """Find accepted bridges to a leaf of the graph that unused pairs lead to as well (bool)."""
     rows = np.flatnonzero(accepted)
     bridge = np.zeros(len(start), bool)
     bridge[rows] = find_bridges(start[rows], end[rows], frame_count)
@@ -135,7 +135,7 @@ def _find_outvoted_bridges(
     component = label_connected(start[accepted], end[accepted], frame_count)
     first, second = block[start], block[end]
     links = np.bincount(np.concatenate([first[bridge], second[bridge]]), minlength=frame_count)
-    # how far apart the frames of a lone frame's bridge are: nearer ones should be no less alike
+    # separation of a lone frame's bridge: frames closer than that should be at least as alike
     reach, lag = np.zeros(frame_count, np.int64), np.abs(end - start)[bridge]
     for side in (first[bridge], second[bridge]):
         np.maximum.at(reach, side, lag)

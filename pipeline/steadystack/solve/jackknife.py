@@ -1,9 +1,9 @@
-"""The error of frame shifts from what the parts of the frame disagree about, whatever the cause.
+"""The error of frame shifts, whatever its cause, from how much the parts of the frame disagree.
 
-The graph is linear: the steps by which a part moves the shifts of pairs are solved like those
-shifts themselves, and give by how much the part moves every frame. What is wrong with a part is
-wrong in all of its pairs, so its moves do not average out as the errors of pairs do; their spread
-is the error of the frames by the infinitesimal jackknife (Efron 1982, ch. 6).
+The graph is linear: the amounts by which a part moves the shifts of pairs are solved like the
+shifts themselves, which gives how far the part moves every frame. A part that is wrong is wrong in
+all pairs, so its effect does not average out as the errors of single pairs do; the spread over the
+parts is the error of the frames by the infinitesimal jackknife (Efron 1982, ch. 6).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from steadystack.solve.factors import Solver
 from steadystack.solve.system import System
 
-# Known for less than this fraction of the pairs, parts say nothing.
+# Parts known for less than this fraction of the pairs are not used.
 LEAST_KNOWN = 0.5
 
 
@@ -32,7 +32,7 @@ def solve_parts(
     weights : (pairs,), 1/px²
     steps : (pairs, parts), px, NaN where not known: such pairs move nothing
 
-    Returns NaN for parts that there are not, and for all of them where too few pairs are known.
+    NaN for parts that do not exist, and for all parts if too few pairs are known.
     """
     known = np.asarray(np.isfinite(steps))
     places = np.flatnonzero(known.any(axis=0))
@@ -49,8 +49,8 @@ def solve_parts(
 
 
 def join_std(stated: NDArray[np.float64], of_parts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Join two estimates of an error: the larger; what is not known of the parts changes nothing.
+    """Take the larger of two estimates of an error; unknown errors of parts are ignored.
 
-    The smaller one adds nothing: both hold the noise, and each what the other does not see.
+    They are not added up: both contain the noise, and each sees something the other does not.
     """
     return np.fmax(stated, of_parts) + 0 * stated  # NaN where nothing is stated

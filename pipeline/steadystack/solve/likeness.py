@@ -1,8 +1,8 @@
-"""Frames that fit the frames around them far less well than these fit each other.
+"""Find frames that fit their neighbours far less well than these fit each other.
 
-Out of focus, covered, hit by a burst of noise: such a frame may still get a shift, but its NCC is
-low. To first order the NCC of a pair is a product of three: how much of either frame is the scene,
-and how much of the scene is left after so many frames.
+A frame that is out of focus, covered or hit by a burst of noise may still get a shift, but its NCC
+is low. To first order the NCC of a pair is a product of three factors: the fraction of scene in
+each of the two frames, and how much of the scene is left at that separation.
 """
 
 from __future__ import annotations
@@ -12,30 +12,31 @@ from numpy.typing import NDArray
 
 from steadystack.model import Bools, Ints, PairStatus, PairTable
 
-# A dissimilar frame has less than this fraction of the NCC of its neighbours, and lies further out
-# than so many deviations of the series' frames.
+# A dissimilar frame has less than this fraction of its neighbours' NCC, and is more than this many
+# deviations below the other frames of the series.
 UNLIKE_FRACTION, OUTLIER = 0.5, 5.5
-# Median of the absolute value of a normal deviate.
+# Median absolute value of a standard normal variable.
 MEDIAN_SIZE = 0.6745
-# The fewest frames that show what is ordinary.
+# Fewest frames from which the ordinary NCC can be told.
 FEWEST_FRAMES = 5
-# Up to this separation each has a class of its own; beyond, there are so many classes per octave.
+# Separations up to this one have a class each; beyond, there are this many classes per octave.
 EACH, PER_OCTAVE = 16, 8
-# NCC that pairs without any peak count as, and NCC from which on both are one image, to rounding.
+# The NCC assigned to pairs without any peak, and the NCC above which both images are the same one
+# but for rounding.
 NO_PEAK_NCC, SAME_IMAGE_NCC = 1e-3, 1 - 1e-6
 
 
 def find_dissimilar_frames(pairs: PairTable) -> Bools:
     """Find the frames (bool) that are unlike those before and after them.
 
-    The NCC of a frame with a partner is taken relative to that of the partner with others as far
-    away, mostly the one frame on its other side: how fast a scene changes is in both. The median
-    over the partners counts, on the side, before or after the frame, where it is higher: so neither
-    a series that fades or goes out of focus has a dissimilar frame, nor one whose scene changes
-    for good. Where all partners are on one side, the highest counts. How low is too low follows
-    from the series: where frames vary, one has to lie further out.
+    The NCC of a frame with each partner is taken relative to the NCC of that partner with other
+    frames of the same separation (mostly the one on its other side), which cancels how fast the
+    scene changes. The median over the partners is taken for each side, before and after, and the
+    higher side counts: so a series that fades or goes out of focus has no dissimilar frame, nor has
+    one whose scene changes for good. Where all partners are on one side, the highest counts. The
+    series sets the limit: where frames vary more, one has to lie further out.
 
-    A frame most of whose partners are as bad is not found, and none among fewer than five frames.
+    A frame most of whose partners are as bad is not found, nor any in fewer than five frames.
     """
     frame_count = len(pairs.frame_read_status)
     row, value = _select_ncc(pairs)
@@ -71,16 +72,15 @@ def _select_ncc(pairs: PairTable) -> tuple[NDArray[np.intp], NDArray[np.float64]
     size = np.abs(pairs.ncc)
     no_peak = np.isnan(size) & (pairs.status == PairStatus.LOW_NCC.code)
     size = np.where(no_peak, NO_PEAK_NCC, np.maximum(size, NO_PEAK_NCC))
-    rows = np.flatnonzero(
-        size < SAME_IMAGE_NCC
-    )  # a frame that was stored twice says nothing of others
+    rows = np.flatnonzero(size < SAME_IMAGE_NCC)  # a frame stored twice tells nothing about others
     return rows, size[rows]
 
 
-def _classify_separations(lag: Ints) -> NDArray[np.int64]:
-    """Classify separations, in frames, into numbered classes that count as equally far apart."""
-    octave = np.log2(np.maximum(lag, EACH) / EACH)
-    return np.where(lag <= EACH, lag, EACH + 1 + np.floor(PER_OCTAVE * octave)).astype(np.int64)
+def _classify_separations(separation: Ints) -> NDArray[np.int64]:
+    """Number the class of every separation (frames); one class counts as one separation."""
+    octave = np.log2(np.maximum(separation, EACH) / EACH)
+    classes = np.where(separation <= EACH, separation, EACH + 1 + np.floor(PER_OCTAVE * octave))
+    return classes.astype(np.int64)
 
 
 def _compute_median_of_others(values: NDArray[np.float64], group: Ints) -> NDArray[np.float64]:
@@ -91,7 +91,7 @@ def _compute_median_of_others(values: NDArray[np.float64], group: Ints) -> NDArr
     )
     first, size = first[group_number], size[group_number]
     middle = first + (size - 2) // 2
-    middle += middle >= np.arange(len(values))  # of the others: without the value itself
+    middle += middle >= np.arange(len(values))  # skip the value itself
     medians = np.empty(len(values))
     medians[order] = np.where(size > 1, values[order][middle], np.nan)
     return medians
@@ -100,7 +100,7 @@ def _compute_median_of_others(values: NDArray[np.float64], group: Ints) -> NDArr
 def _rank_values(
     values: NDArray[np.float64], group: Ints, count: int, above: int, divisor: int
 ) -> NDArray[np.float64]:
-    """Find the value of every group (count,) that `above` / `divisor` of it lie below.
+    """Find the quantile `above` / `divisor` of the values in every group (count,).
 
     `group` is the number of the group of every value; groups without values get NaN.
     """

@@ -1,8 +1,8 @@
-"""Parts of the frame that go their own way, told by the majority of the parts and left out.
+"""Leave out parts of the frame that do not move with the majority of the parts.
 
-The shift of a whole frame is the mean of what its parts say. An object, a label or a cell that
-goes its own way in one of them pulls that mean; a location that few of the parts cannot move far,
-Tukey's biweight (Beaton & Tukey 1974, Technometrics 16, 147-185), is that of the others.
+The shift of a whole frame is the mean over its parts. An object, a label or a cell that moves by
+itself in one part pulls that mean. A few such parts hardly move a robust location, Tukey's biweight
+(Beaton & Tukey 1974, Technometrics 16, 147-185), which is used instead.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from scipy import special
 
 from steadystack.model import Bools, Ints
 
-# Parts beyond so many deviations of the others do not count; nearer ones the less, the farther.
+# Parts more than this many deviations from the others have no weight; it falls off towards there.
 BIWEIGHT = 4.5
-# Nothing is left out unless a part is off by so many deviations in half of the frames.
+# Nothing is left out unless a part is this many deviations off in half of the frames.
 OFF = 4.0
-# No deviation is taken to be less, px; with fewer parts there is no majority.
+# Smallest deviation assumed, px; and fewest parts that can have a majority.
 LEAST_DEVIATION, FEWEST_PARTS = 0.002, 5
 MOST_STEPS, CLOSE = 50, 1e-6
-# What leaving out changes is one step of a search, and taken to be off by this share of it.
+# Leaving parts out changes a shift by a one-step estimate, taken to be wrong by this fraction.
 STEP_ERROR = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Majority:
-    """What the majority of the parts says.
+    """The shifts on which the majority of the parts agrees.
 
     Attributes
     ----------
     shift : (frames, axes), px
-    part_step : (frames, parts, axes), px, by how much each part moves that
+    part_step : (frames, parts, axes), px, how far each part moves that shift
     part_weight : (frames, parts), how much each part counts, 0..1; NaN: no such part
-    step_error : (frames, axes), px, what is not known of the change of the shifts
+    step_error : (frames, axes), px, the uncertainty of the change that leaving parts out made to
+        the shifts
     """
 
     shift: NDArray[np.float64]
@@ -46,7 +47,7 @@ class Majority:
 
     @property
     def widening(self) -> NDArray[np.float64]:
-        """By how much the noise of fewer parts is more than that of all of them (frames,)."""
+        """Factor (frames,) by which noise grows because fewer parts are used."""
         count = np.isfinite(self.part_weight).sum(axis=1)
         counted = np.nansum(self.part_weight, axis=1)
         return np.asarray(np.sqrt(count / np.where(counted > 0, counted, count)), np.float64)
@@ -65,10 +66,10 @@ def find_majority(
 
     Returns
     -------
-    None where all parts go with the others, or too little is known to tell.
+    None if all parts move together, or if too little is known to tell.
     """
     is_told = np.isfinite(part_step).all(axis=2) & (part_step != 0).any(axis=2)
-    places = np.flatnonzero(is_told.any(axis=0))  # not a part that is masked in all frames
+    places = np.flatnonzero(is_told.any(axis=0))  # without parts masked in all frames
     known = np.asarray(np.isfinite(part_step[:, places]).all(axis=(1, 2)) & is_free)
     if len(places) < FEWEST_PARTS or not known.any():
         return None
@@ -102,7 +103,7 @@ def weigh_parts(
     pairs : (pairs, 2), frames
     part_weight : (frames, parts), 0..1; NaN: no such part
 
-    Returns the shifts of the pairs (pairs, axes), px; where nothing is known of parts, as they are.
+    Returns the shifts of the pairs (pairs, axes), px; unchanged where no part is known.
     """
     weight = np.nan_to_num(part_weight[pairs].min(axis=1).astype(np.float64))
     steps = part_step.astype(np.float64)
@@ -120,8 +121,8 @@ def _find_locations(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Find the biweight location of the parts in every frame.
 
-    `tracks` are (frames, parts, axes), px. Returns the locations (frames, axes), the weights of the
-    parts and how many deviations of the others they are off (frames, parts).
+    `tracks` are (frames, parts, axes), px. Returns the locations (frames, axes), and for each part
+    (frames, parts) its weight and how many deviations it lies from the others.
     """
     normal = float(np.sqrt(2 * special.gammaincinv(tracks.shape[2] / 2, 0.5)))  # the median of chi
     location = np.median(tracks, axis=1)

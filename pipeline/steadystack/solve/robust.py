@@ -1,14 +1,15 @@
-"""Pairs that contradict the rest, and how much more the others scatter than they state.
+"""Find pairs that contradict the rest, and how much more the others scatter than stated.
 
 Iteratively reweighted least squares: first the sum of the residuals' lengths is minimized (least
-absolute deviations), which gives their scale; then, if any pair contradicts, Geman & McClure's
+absolute deviations), which gives their scale; then, if any pair contradicts the rest, Geman-McClure
 weights are used with a shrinking width (graduated non-convexity: Yang et al. 2020,
 doi:10.1109/LRA.2020.2965893), starting with the pairs that short cycles support; in the end every
 pair is in or out.
 
-Residuals are measured in deviations: the stated deviation of a pair and the excess scatter of its
-component together, over the square root of the fraction of an error that the residual shows. A
-pair that is the only link between its two sides shows nothing of its error and is never out.
+Residuals are measured in standard deviations: the stated deviation of the pair combined with the
+excess scatter of its component, times the square root of the fraction of an error's variance that
+the residual shows. A pair that is the only link between its two sides shows nothing of its error
+and is never rejected.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from numpy.typing import NDArray
 from steadystack.model import Bools, Ints
 from steadystack.solve.system import System
 
-# A residual of more deviations contradicts the rest: by chance, 3 pairs of ten million in 2-D.
+# A residual of more deviations contradicts the rest; by chance 3 pairs in ten million do, in 2-D.
 OUTLIER = 5.5
-# If no residual of least squares has more stated deviations than this, no pair is wrong.
+# If no least-squares residual exceeds this many stated deviations, no pair is wrong.
 FINE = 8.0
 # An error below this, px, is not a wrong peak but a bias, which the common variance covers.
 SMALLEST_ERROR = 0.25
-# Median of the square of a normal deviate.
+# Median of the square of a standard normal variable.
 MEDIAN_SQUARE = 0.4549364
-# Fewer residuals than this do not show a deviation by themselves.
+# With fewer residuals than this, a deviation cannot be estimated from them alone.
 FEW_RESIDUALS = 8
 # A pair whose residual shows less than this fraction of its error does not count.
 LEAST_SHOWN = 1e-6
@@ -64,10 +65,10 @@ class Scatter:
     ) -> NDArray[np.float64]:
         """Estimate the variance (pairs, axes), px², to be added to the stated ones.
 
-        `residual` is (pairs, axes), px; only pairs `among` (bool) count. The median of
-        ``r² / shown / 0.455 - stated`` is right whatever the stated variances are, and so is the
-        mean without the 0.455; with `mean` the larger of both is taken, for pairs among which no
-        wrong ones are left. With few residuals the estimate is raised, as it is uncertain.
+        `residual` is (pairs, axes), px; only the pairs in `among` (bool) count. The median of ``r²
+        / shown / 0.455 - stated`` is right whatever the stated variances are, and so is the mean
+        without the 0.455; with `mean`, which assumes that no wrong pairs are left, the larger of
+        the two is taken. With few residuals the estimate is uncertain, and raised for that.
         """
         rows = self.order[among[self.order]]
         component, count = self.component[rows], int(self.component.max(initial=-1)) + 1
@@ -105,8 +106,8 @@ def compute_medians(
 ) -> NDArray[np.float64]:
     """Compute the median (count, axes) of values (rows, axes) by component; 0 where there is none.
 
-    `component` (rows,) is sorted. If components are few, each is partitioned by itself, which is
-    faster than sorting all.
+    `component` (rows,) is sorted. A few components are partitioned one by one, which is faster than
+    sorting all values.
     """
     medians = np.zeros((count, values.shape[1]))
     bounds = np.searchsorted(component, np.arange(count + 1))
@@ -191,7 +192,7 @@ def _reweight(
 ) -> NDArray[np.float64]:
     """Reweight until residuals (pairs, axes) settle, `most_steps` times at most; return them.
 
-    The weights are Geman & McClure's of this width, or for None those of absolute deviations.
+    The weights are Geman-McClure's of this width; None: those of least absolute deviations.
     """
     all_pairs, common = np.ones(len(measured), bool), scatter.variance.mean(axis=1)
     for _ in range(most_steps):
@@ -228,8 +229,8 @@ def _settle(
     return accepted
 
 
-# How many neighbours of a pair's frames cycles of three and of four pairs are sought over, and how
-# many cycles are enough.
+# How many neighbours of a pair's frames are tried for cycles of three and of four pairs, and how
+# many closing cycles are enough.
 TRIANGLES, SQUARES, ENOUGH = 10, 6, 4
 
 
@@ -274,7 +275,7 @@ class _DirectedPairs:
         """
         first, count = self.first[frames], np.diff(self.first)[frames]
         are_many = count > choices
-        # each frame starts elsewhere, so that over many frames all pairs are used alike
+        # each frame starts at another one, so that over many frames all pairs are used equally
         index = np.where(
             are_many, (choice * count // choices + frames) % np.maximum(count, 1), choice
         )
@@ -304,7 +305,7 @@ def count_closing_cycles(
     ----------
     shift, variance : (pairs, axes), px and px²
     """
-    # the count must not depend on which frame of a pair is its reference
+    # the count must not depend on which of its frames is a pair's reference
     swap = start > end
     start, end = np.where(swap, end, start), np.where(swap, start, end)
     shift = np.where(swap[:, None], -shift, shift)

@@ -31,7 +31,7 @@ from steadystack.solve.majority import find_majority
 from steadystack.solve.robust import FEW_RESIDUALS, find_consistent_pairs
 from steadystack.solve.system import System, estimate_own_variances, estimate_shared_fraction
 
-# Codes of pairs whose frames were laid on each other at all lags, and agree at none.
+# Status codes of pairs that were compared at all lags and agree at none.
 SHOW_NO_SHIFT = [PairStatus.LOW_NCC.code, PairStatus.AMBIGUOUS.code]
 # No pair is taken to be more precise than this, px: the rounding of a single-precision surface.
 SMALLEST_STD = 1e-4
@@ -54,37 +54,35 @@ def solve_shifts(
     leave_out_parts: bool = True,
     interpolate: Interpolation | None = None,
 ) -> FrameTable:
-    """Find the shift of every frame that the usable pairs agree on best.
+    """Find the shifts of the frames that best fit the usable pairs.
 
-    Pairs that contradict the rest are rejected: they get no weight. A frame, or a branch of the
-    graph, that is left hanging on a pair or two while most of its pairs are rejected gets no shift,
-    nor a frame that hangs on a single pair while another as near shows none: nothing confirms it.
-    The stated variances alone do not make the weights: what biases a shift (static dirt, a scene
-    that changes) is not in them. A common variance is added to all pairs of a component, per axis,
-    as large as the residuals require (Paule & Mandel 1982), so that consistent pairs keep their
-    stated weights and contradictory ones are weighted alike. The axes are solved one by one: a
-    covariance between them is not used.
+    Pairs that contradict the rest are rejected: they get no weight. A frame or branch of the graph
+    connected by only a pair or two, while most of its pairs are rejected, gets no shift; nor does a
+    frame connected by a single pair while another pair of no larger separation shows none: nothing
+    confirms it. The stated variances alone do not make the weights: they do not cover what biases a
+    shift (dirt in the camera, a changing scene). A common variance is added to all pairs of a
+    component, per axis, as large as the residuals require (Paule & Mandel 1982), so that consistent
+    pairs keep their stated weights and contradictory ones are weighted alike. The axes are solved
+    one by one: a covariance between them is not used.
 
     Parameters
     ----------
     pairs : PairTable
-    anchor : int
-        The frame whose shift is 0. Components without it are anchored at their first frame.
-    robust : bool
-        Whether pairs may be rejected; False: least squares over all usable ones.
-    leave_out_parts : bool
-        Whether parts of the frame that go their own way count less, or not at all, where most parts
-        go together (`majority.find_majority`).
-    interpolate : "linear", "spline" or None
-        How frames without a shift get one, if they lie between frames of one component.
+    anchor : int The frame whose shift is 0. Components without it are anchored at their first
+        frame.
+    robust : bool Whether pairs may be rejected; False: least squares over all usable ones.
+    leave_out_parts : bool Whether parts of the frame that go their own way count less, or not at
+        all, where most parts go together (`majority.find_majority`).
+    interpolate : "linear", "spline" or None How frames without a shift get one, if they lie between
+        frames of one component.
 
     Returns
     -------
     FrameTable
         Component 0 is that of the anchor, if it has a usable pair; frames without one are NaN. The
-        standard deviations are relative to the component's anchor, whose own error is part of them
-        all. Where residuals are smaller than the pairs state, the difference is the frames' own
-        errors, which are in all of their pairs alike and do not average out
+        standard deviations are relative to the component's anchor, whose own error is included in
+        all of them. Where residuals are smaller than stated, the difference is put down to the
+        frames' own errors, which are the same in all pairs of a frame and do not average out
         (`FrameTable.own_variance`); where they are as large or larger, or too few to tell, pairs
         are taken as independent. Where the parts of the frame disagree more than that, their
         jackknife is the error (`FrameTable.part_std`).
@@ -132,18 +130,18 @@ def solve_shifts(
 
 @dataclass(frozen=True, eq=False)
 class GraphFit:
-    """Frames' values that pairs' differences of them agree on best, column by column.
+    """The values of frames that best fit the measured differences of pairs, column by column.
 
     Attributes
     ----------
     value : (frames, columns); NaN where not known
-    stated_std, part_std : (frames, columns), of pairs and their residuals, and of parts
-    part_step : (frames, parts, columns), by how much each part moves a value
+    stated_std, part_std : (frames, columns), from pairs and their residuals, and from parts
+    part_step : (frames, parts, columns), how far each part moves a value
     own_variance : (frames, columns), px², what a frame's own error adds
     weights : of the accepted pairs (accepted, columns), 1/px²
-    component : (frames,), connected parts of the graph; `LONE` for frames without a usable pair
+    component : (frames,), number of the connected part of the graph; `LONE`: no usable pair
     anchors : frames whose values are 0, one per component
-    accepted : (pairs,), which agree with the rest
+    accepted : (pairs,), whether a pair agrees with the rest
     """
 
     value: NDArray[np.float64]
@@ -158,7 +156,7 @@ class GraphFit:
 
     @property
     def std(self) -> NDArray[np.float64]:
-        """The larger one of both deviations."""
+        """The larger of the two standard deviations."""
         return join_std(self.stated_std, self.part_std)
 
 
@@ -173,14 +171,14 @@ def fit_graph(
     robust: bool = True,
     blank: NDArray[np.int64] = NO_PAIRS,
 ) -> GraphFit:
-    """Find the values of frames whose differences pairs agree on best; see `solve_shifts`.
+    """Find the values of frames whose differences best fit the pairs; see `solve_shifts`.
 
     Parameters
     ----------
     pairs : (pairs, 2), reference and moving
     measured, variance : (pairs, columns), px and px²: moving less reference
-    part_step : (pairs, parts, columns), px, by how much each part moves what is measured
-    blank : (more pairs, 2), that were looked at and show no shift
+    part_step : (pairs, parts, columns), px, how far each part moves what is measured
+    blank : (more pairs, 2), pairs that were searched and show no shift
     """
     start, end = pairs[:, 0], pairs[:, 1]
     agree: Bools = np.ones(len(pairs), bool)
@@ -215,7 +213,7 @@ def fit_graph(
 
 
 def leave_out_strange_parts(frames: FrameTable) -> FrameTable:
-    """The solution of whole frames without parts that go their own way, if there are any."""
+    """Solve again without the parts that do not move with the majority, if there are any."""
     is_free = (frames.component != LONE) & ~np.isin(np.arange(len(frames.shift)), frames.anchors)
     majority = find_majority(frames.shift, frames.part_step.astype(np.float64), is_free)
     if majority is None:
@@ -237,7 +235,7 @@ def leave_out_strange_parts(frames: FrameTable) -> FrameTable:
 def _determine_status(pairs: PairTable, is_known: Bools) -> NDArray[np.int8]:
     """Determine the status of every frame (code).
 
-    It is that of reading the frame; if that is ok, why it has no shift, or that it is dissimilar.
+    That of reading the frame or, if it was read, why it has no shift, or that it is dissimilar.
     """
     usable = np.zeros(len(is_known), bool)
     usable[pairs.reference[pairs.ok]] = usable[pairs.moving[pairs.ok]] = True
@@ -251,7 +249,7 @@ def _determine_status(pairs: PairTable, is_known: Bools) -> NDArray[np.int8]:
 
 
 def _fill_stated_variance(pairs: PairTable) -> NDArray[np.float64]:
-    """Take the variance of pairs (pairs, axes), px²; if not stated, the median of its axis."""
+    """Take the variance of pairs (pairs, axes), px²; where not stated, the median of that axis."""
     variance = pairs.shift_std**2
     stated = pairs.ok[:, None] & np.isfinite(variance)
     for axis in range(variance.shape[1]):
@@ -291,7 +289,7 @@ def _solve_least_squares(
     freedom = np.bincount(pair_component, minlength=count) - np.bincount(
         component[free], minlength=count
     )
-    # where there are few residuals, stated variances count like more, up to FEW_RESIDUALS in all
+    # with few residuals, stated variances stand in for the missing ones, up to FEW_RESIDUALS in all
     prior_freedom = np.maximum(FEW_RESIDUALS - freedom, 0)
     no_pairs = np.zeros(0, np.int64)
     for axis in range(measured.shape[1] if len(measured) else 0):
@@ -321,12 +319,12 @@ def _fit_weighted(
     measured: NDArray[np.float64],
     variance: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], Solver]:
-    """Fit one axis by least squares with weights that fit the residuals.
+    """Fit one axis by least squares, with weights adjusted until they match the residuals.
 
     A common variance, px², is added to all pairs of a component so that chi-square equals its
-    expectation, the `freedom`; 0 where chi-square is no larger without. It is found by Newton's
-    method on 1 / chi-square, which is nearly linear in it (the derivative of chi-square, at the
-    best solution, is that at fixed residuals: ``- sum w² r²``).
+    expectation, the `freedom`; 0 where chi-square does not exceed that without it. It is found by
+    Newton's method on 1 / chi-square, which is nearly linear in it (the derivative of chi-square,
+    at the best solution, is that at fixed residuals: ``- sum w² r²``).
 
     Returns
     -------

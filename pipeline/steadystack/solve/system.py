@@ -12,7 +12,7 @@ from scipy import sparse
 from steadystack.model import Bools, Ints
 from steadystack.solve.factors import Band, Iteration, Solver, Sparse
 
-# A banded matrix is used up to so many entries, and so many per pair.
+# Most entries of a banded matrix, in all and per pair.
 BAND_ENTRIES, BAND_FILL = 6e7, 100
 # A sparse factor of more entries than this (12 bytes each, twice) is not tried.
 SPARSE_ENTRIES = 1e8
@@ -65,13 +65,13 @@ class System:
 
     @cached_property
     def width(self) -> int:
-        """The largest distance of the two frames of a pair, counted in free frames."""
+        """The largest separation of a pair, counted in free frames: the bandwidth."""
         start, end = self.ends
         return int(np.abs(end - start)[(start >= 0) & (end >= 0)].max(initial=0))
 
     @cached_property
     def entries(self) -> float:
-        """A bound on the entries of a sparse factor: frames eliminated after their last pair."""
+        """A bound on a sparse factor's entries if frames are eliminated after their last pair."""
         start, end = self.ends
         both_free = (start >= 0) & (end >= 0)
         last = np.arange(len(self.free))
@@ -81,10 +81,10 @@ class System:
 
     @cached_property
     def layout(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """The entries of the normal matrix (rows, starts of columns), and those that weights go to.
+        """The normal matrix's entries (rows, starts of columns), and the entry each weight goes to.
 
-        The weights: of pairs whose end is free, of those whose start is free, then twice of those
-        with both free.
+        Weights come in this order: of pairs whose end is free, of pairs whose start is free, then
+        twice those of pairs with both free.
         """
         start, end = self.ends
         both_free = (start >= 0) & (end >= 0)
@@ -128,16 +128,16 @@ class System:
         return shift, measured - (shift[self.end] - shift[self.start]), solver
 
 
-# Steps of the fit: where frames are alike the first is right, and each halves the error.
+# Steps of the fit: exact after the first where frames are alike; each halves the error.
 STEPS = 12
 
 
 def estimate_shared_fraction(
     residual_fraction: NDArray[np.float64], freedom: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Estimate the fraction of stated variances that is the frames' own, per component.
+    """Estimate the fraction of stated variances due to the frames themselves, per component.
 
-    `residual_fraction` is the fraction that residuals show, from so many degrees of `freedom`;
+    `residual_fraction` is the fraction that residuals show, from `freedom` degrees of freedom;
     where it may be 1 within one standard error, pairs are taken as independent.
     """
     return np.asarray(np.maximum(1 - residual_fraction * (1 + np.sqrt(2 / freedom)), 0))
@@ -148,10 +148,10 @@ def estimate_own_variances(
 ) -> NDArray[np.float64]:
     """Estimate variances (frames,), px², whose sums over the two frames of pairs fit `shared`.
 
-    None is negative: in every step a pair's variance (`shared`, (pairs,), px²) is split between its
+    None is negative. In every step a pair's variance (`shared`, (pairs,), px²) is split between its
     frames in proportion to theirs, and a frame takes the mean of its shares (Richardson 1972; Lucy
-    1974). All start alike, and stay so where sums do not tell (a chain, a star). 0 for frames
-    without a pair.
+    1974). All start equal, and stay so where the sums do not determine them (a chain, a star). 0
+    for frames without a pair.
     """
     ends = np.concatenate([start, end])
     number = np.maximum(np.bincount(ends, minlength=frame_count), 1)
@@ -168,16 +168,16 @@ def estimate_own_variances(
 def compute_variances_about_mean(
     system: System, weights: NDArray[np.float64], component: Ints, members: Bools
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Compute the variances (frames,) of frames about the mean of some, and about the held ones.
+    """Compute the variances (frames,) of frames relative to a mean, and to the held frames.
 
     Parameters
     ----------
     weights : of the pairs (pairs,), 1/px²
     component : of every frame (frames,)
-    members : the frames (frames,) whose mean is meant, in each component by itself
+    members : the frames (frames,) that are averaged, separately in each component
 
-    The variances are px² if the errors of pairs are independent and as the weights say; 0 about a
-    held frame is that frame's own.
+    The variances, px², hold if the errors of pairs are independent and match the weights. Relative
+    to the held frames, that of a held frame itself is 0.
     """
     count, free = len(system.held), system.free
     solver = system.make_solver(weights)
