@@ -1,4 +1,4 @@
-"""Steps that prepare frames for correlation, and what pixels show before that.
+"""Prepare frames for correlation, and measure properties of the unprepared pixels.
 
 - `preparation`: the steps, in their order, and measurements of images as they are
 - `local_planes`: planes fitted to the surroundings of every pixel, for the filters

@@ -1,11 +1,11 @@
-"""Planes fitted to the valid pixels around every pixel, weighted by a Gaussian: what filters take.
+"""Fit a plane to the valid pixels around every pixel, weighted by a Gaussian, for the filters.
 
-Where the valid pixels fill a box, such as a whole frame, weights are products of those along either
-axis, and away from its edges a plane's value is the local mean: the tilt is only computed
-along the edges. Under other masks everything is computed everywhere. Both agree but for rounding.
+Where the valid pixels fill a box, such as a whole frame, the weights separate along the axes, and
+away from its edges the plane's value is the local mean: the tilt is only computed along the edges.
+Under other masks everything is computed at every pixel. Both ways agree but for rounding.
 
-Lines of pixels are summed along the last axis, where they lie side by side in memory; for another
-axis the image is turned before.
+Sums run along the last axis, where pixels are contiguous in memory; for another axis the image is
+transposed first.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from scipy import ndimage
 
 from steadystack.model import Bools, Slices, find_box, transpose_planes
 
-# Below this sigma, pixels, odd boxes are too coarse to make a Gaussian of.
+# Below this sigma, pixels, boxes of odd width are too coarse to approximate a Gaussian.
 SMALLEST_BOX_SIGMA = 4.0
 # Radius at which a Gaussian is cut off, in units of its sigma.
 GAUSSIAN_RADII = 4.0
-# What a local plane is fitted to counts as spread by at least this part of sigma², so that few
-# pixels in a line do not tilt it.
+# The covariance of places that a plane is fitted to is at least this fraction of sigma² along each
+# axis, so that a few pixels in a line do not tilt the plane.
 LEAST_SPREAD = 1e-6
-# Surroundings are even if their centre is this part of sigma away from the pixel at most.
+# Surroundings are even if their centroid is at most this fraction of sigma from the pixel.
 MOST_ONE_SIDED = 0.3
-# Masks of up to so many pixels are kept with what lies around each of them.
+# For masks of up to this many pixels, the neighbourhoods are cached.
 KEPT_PIXELS = 2**22
 
 
 def fit_planes(values: NDArray[np.float64], valid: Bools, sigma: float) -> NDArray[np.float64]:
-    """Fit local planes to values that are 0 where not valid, and take them at every pixel.
+    """Fit local planes to values that are 0 where not valid, and evaluate them at every pixel.
 
-    Planes are those of the last two axes. `sigma` is in pixels; 0 where not valid.
+    The planes are along the last two axes. `sigma` is in pixels; 0 where not valid.
     """
     box = _find_filled_box(valid)
     if box is None:
@@ -47,9 +47,9 @@ def fit_planes(values: NDArray[np.float64], valid: Bools, sigma: float) -> NDArr
 
 
 def find_even_surroundings(valid: Bools, sigma: float) -> Bools:
-    """Find the pixels whose surroundings, of `sigma` px, reach about as far to all sides.
+    """Find the pixels whose surroundings, of `sigma` px, reach about equally far in all directions.
 
-    Near edges a filter is another than away from them: a band there shows more of the scene.
+    Near edges a filter differs from that elsewhere: a band there shows more of the scene.
     """
     box = _find_filled_box(valid)
     if box is None:
@@ -64,7 +64,7 @@ def find_even_surroundings(valid: Bools, sigma: float) -> Bools:
 def _find_even_in_box(
     shape: tuple[int, ...], box: tuple[tuple[int, int], ...], sigma: float
 ) -> Bools:
-    """Find them in a box of valid pixels; the array is shared, and not to be written to."""
+    """The same in a box of valid pixels; the array is shared and must not be written to."""
     squares, inside = np.zeros(()), tuple(slice(*side) for side in box)
     for size, side in list(zip(shape, box, strict=True))[-2:]:
         along = _find_line(size, *side, sigma).centre[slice(*side)]
@@ -98,8 +98,9 @@ def _find_filled_box(valid: Bools) -> Slices | None:
 def _fit_everywhere(values: NDArray[np.float64], valid: Bools, sigma: float) -> NDArray[np.float64]:
     """Fit local planes under any mask.
 
-    With the weighted mean m of the places around a pixel, seen from there, and their covariance C,
-    that of the values v, and the covariance c of places and values, the plane is v - m C^-1 c.
+    With the weighted mean m of the places around a pixel, relative to it, their covariance C, the
+    weighted mean v of the values, and the covariance c of places and values, the plane is v - m
+    C^-1 c.
     """
     around = _find_neighbourhood(valid, sigma)
     along = _sum_along(values, sigma)
@@ -111,7 +112,7 @@ def _fit_everywhere(values: NDArray[np.float64], valid: Bools, sigma: float) -> 
     for axis, places in enumerate(_list_places(valid.shape)):
         if axis == values.ndim - 1:
             moment = _sum_locally(values * places, sigma)
-        else:  # places along other axes are weights of whole lines
+        else:  # places along other axes are constant along a line
             moment = _sum_turned(along * places.swapaxes(-1, -2), sigma)
         moment *= around.inverse_weight
         tilt = around.centre[axis] + places
@@ -125,8 +126,8 @@ def _fit_everywhere(values: NDArray[np.float64], valid: Bools, sigma: float) -> 
 def _fit_in_box(values: NDArray[np.float64], box: Slices, sigma: float) -> NDArray[np.float64]:
     """Fit local planes where the valid pixels fill a box.
 
-    There the covariance C has no other entries than along the axes, and each of these tilts the
-    plane by itself, by what the mean along the other shows.
+    There the covariance C is diagonal, so the tilts along the axes are independent; each is
+    computed from means along the other axis.
     """
     lines = [
         _find_line(size, side.start, side.stop, sigma)
@@ -149,7 +150,7 @@ def _fit_in_box(values: NDArray[np.float64], box: Slices, sigma: float) -> NDArr
 
 @dataclass(frozen=True)
 class _Rim:
-    """Pixels of a line near an end of it, `inside`, and those around them that are `read`."""
+    """The pixels of a line near one end (`inside`), and the pixels read for them (`read`)."""
 
     inside: slice
     read: slice
@@ -157,7 +158,7 @@ class _Rim:
     def find_tilt(
         self, values: NDArray[np.float64], line: _Line, sigma: float
     ) -> NDArray[np.float64]:
-        """Find what the tilt along the last axis takes from the mean, from values that are read."""
+        """Find what the tilt along the last axis subtracts from the mean, from the values read."""
         places = _list_places((len(line.centre),))[0]
         inner = slice(self.inside.start - self.read.start, self.inside.stop - self.read.start)
         weight = line.inverse_weight[self.inside]
@@ -169,7 +170,7 @@ class _Rim:
 
 @dataclass(frozen=True, eq=False)
 class _Line:
-    """What lies around every pixel of a line: as of a neighbourhood; and where that is uneven."""
+    """The `_Neighbourhood` of every pixel of a line, and the rims where it is uneven."""
 
     inverse_weight: NDArray[np.float64]
     centre: NDArray[np.float64]
@@ -179,7 +180,7 @@ class _Line:
 
 @lru_cache(maxsize=64)
 def _find_line(size: int, start: int, stop: int, sigma: float) -> _Line:
-    """What lies around the pixels of a line that is valid from `start` to `stop`."""
+    """Compute the neighbourhoods along a line that is valid from `start` to `stop`."""
     valid, reach = np.zeros(size, bool), compute_filter_radius(sigma)
     valid[start:stop] = True
     around = _Neighbourhood.make(valid, sigma)
@@ -195,7 +196,7 @@ def _find_line(size: int, start: int, stop: int, sigma: float) -> _Line:
 
 @dataclass(frozen=True, eq=False)
 class _Neighbourhood:
-    """What lies around every pixel: one over the sum of weights, m, and C^-1 m, by axis."""
+    """Around every pixel: the inverse of the sum of weights, and m and C^-1 m by axis."""
 
     inverse_weight: NDArray[np.float64]
     centre: list[NDArray[np.float64]]
@@ -221,7 +222,7 @@ class _Neighbourhood:
 class _Moments:
     """Sums around every pixel of the valid ones, weighted by their places along some axes.
 
-    Places along other axes than the last are weights of whole lines.
+    Places along axes other than the last are constant along a line.
     """
 
     valid: Bools
@@ -245,7 +246,7 @@ def _solve_each(
     matrices: NDArray[np.float64], vectors: list[NDArray[np.float64]]
 ) -> list[NDArray[np.float64]]:
     """Solve symmetric systems (n, n, *pixels) of n equations at every pixel."""
-    if len(vectors) == 2:  # in a fraction of the time
+    if len(vectors) == 2:  # much faster
         (first, mixed), (_, second) = matrices
         determinant = first * second - mixed * mixed
         one, other = vectors
@@ -270,7 +271,7 @@ def _keep_neighbourhood(mask: bytes, shape: tuple[int, ...], sigma: float) -> _N
 
 
 def _list_places(shape: tuple[int, ...]) -> list[NDArray[Any]]:
-    """Places along each axis, px from the middle, to be broadcast."""
+    """Coordinates along each axis, px from the middle, shaped to broadcast."""
     return [
         (np.arange(size) - (size - 1) / 2).reshape(
             [-1 if a == axis else 1 for a in range(len(shape))]
@@ -280,7 +281,7 @@ def _list_places(shape: tuple[int, ...]) -> list[NDArray[Any]]:
 
 
 def _sum_locally(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """Sum around every pixel, weighted by a Gaussian, plane by plane; nothing is outside."""
+    """Sum around every pixel, weighted by a Gaussian, plane by plane; outside counts as 0."""
     return _sum_across(_sum_along(array, sigma), sigma)
 
 
@@ -290,12 +291,12 @@ def _sum_across(sums: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
 
 
 def _sum_turned(sums: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """Sum along the last axis but one, if there is one, which has been turned to the last."""
+    """Sum along the original last axis but one, if any, which has been transposed to the end."""
     return sums.copy() if sums.ndim == 1 else transpose_planes(_sum_along(sums, sigma))
 
 
 def _sum_along(array: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """Sum along the last axis, weighted by a Gaussian; nothing is outside."""
+    """Sum along the last axis, weighted by a Gaussian; outside counts as 0."""
     if sigma < SMALLEST_BOX_SIGMA:
         return np.asarray(
             ndimage.gaussian_filter1d(array, sigma, mode="constant", truncate=GAUSSIAN_RADII)

@@ -1,7 +1,7 @@
-"""Steps that prepare frames for correlation.
+"""Prepare frames for correlation, step by step.
 
-All respect masks: invalid pixels never affect valid ones. All are off unless turned on; their
-order is flat field, logarithm or square root, static image, low-pass, high-pass.
+All respect masks: invalid pixels never affect valid ones. All are off unless turned on; their order
+is flat field, logarithm or square root, fixed pattern, low-pass, high-pass.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from steadystack.conditioning.local_planes import (
 )
 from steadystack.model import MEDIAN_DEVIATION, TOO_LARGE, Bools, Floats, find_finite_pixels
 
-# A pixel stands out from the median of a box of this side by so many deviations of what all do.
+# Side of the box whose median a pixel is compared with, and by how many deviations of all such
+# differences an outlier stands out.
 OUTLIER_BOX, OUTLIER_DEVIATIONS = 3, 6.0
-# Values that a median is taken of at a time: it needs many times their memory.
+# Values per call of the median, which needs many times their memory.
 MEDIAN_STRIP = 2**19
-# Fewest pixels that show whether there is a scene in them, and least correlation of neighbouring
+# Fewest pixels that show whether they contain a scene, and smallest correlation of neighbouring
 # pixels in a scene.
 LEAST_PIXELS, SCENE_LIKENESS = 64, 0.4
 
@@ -75,8 +76,7 @@ def condition(
     valid : bool array of the same shape, True = valid so far
     conditioning : Conditioning
     flat_field : image of a uniform scene, by which the image is divided
-    static : image of what stands still in the camera, which is subtracted, from the logarithm if
-        that is taken
+    static : the fixed pattern, which is subtracted (from the logarithm or root, if one is taken)
 
     Returns
     -------
@@ -101,7 +101,7 @@ def condition(
 
 
 def narrow(valid: Bools, conditioning: Conditioning) -> Bools:
-    """Take the rims away in which filters are others than elsewhere (`find_even_surroundings`)."""
+    """Exclude the rims in which filters differ from elsewhere (see `find_even_surroundings`)."""
     left = valid
     for sigma in (conditioning.low_pass, conditioning.high_pass):
         if sigma is not None:
@@ -110,7 +110,7 @@ def narrow(valid: Bools, conditioning: Conditioning) -> Bools:
 
 
 def compute_reach(conditioning: Conditioning) -> int:
-    """Compute how far away, in pixels, a pixel affects a conditioned one."""
+    """Compute how far, in pixels, a pixel affects conditioned pixels."""
     return sum(
         compute_filter_radius(sigma)
         for sigma in (conditioning.low_pass, conditioning.high_pass)
@@ -121,7 +121,7 @@ def compute_reach(conditioning: Conditioning) -> int:
 def divide_by_flat_field(
     image: NDArray[Any], valid: Bools, flat_field: Floats
 ) -> tuple[NDArray[np.float64], Bools]:
-    """Divide an image by the flat field; pixels where that is not positive are not valid."""
+    """Divide an image by the flat field; pixels where it is not positive are not valid."""
     valid = valid & np.isfinite(flat_field) & (flat_field > 0)
     flattened = np.zeros(image.shape, np.float64)
     np.divide(image, flat_field, out=flattened, where=valid)
@@ -129,10 +129,10 @@ def divide_by_flat_field(
 
 
 def apply_high_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[np.float64]:
-    """Subtract from an image what `apply_low_pass` leaves of it; 0 where not valid.
+    """Subtract the result of `apply_low_pass` from an image; 0 where not valid.
 
-    A slope over the frame goes without a trace, up to the edges of the frame and of the mask: the
-    local mean alone would leave a band there, that stands still or travels with the mask.
+    This removes a slope over the frame completely, up to the edges of the frame and the mask.
+    Subtracting the local mean would leave a band there, which stands still or moves with the mask.
     """
     values = _take_mean_away(image, valid)
     values -= fit_planes(values, valid, sigma)
@@ -140,9 +140,9 @@ def apply_high_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[
 
 
 def apply_low_pass(image: NDArray[Any], valid: Bools, sigma: float) -> NDArray[np.float64]:
-    """Fit a plane to the valid pixels around every one, and take its value there; 0 if not valid.
+    """Fit a plane to the valid pixels around each pixel, and evaluate it there; 0 if not valid.
 
-    They are weighted by a Gaussian of that `sigma` (pixels); a wide one is approximated by three
+    Pixels are weighted by a Gaussian of this `sigma` (pixels); a wide one is approximated by three
     boxes, at a cost that does not grow with sigma. Away from all edges the plane's value is the
     local mean. Invalid pixels have no weight (normalized convolution, Knutsson & Westin 1993).
     """
@@ -161,9 +161,8 @@ def compute_masked_median(
 ) -> NDArray[np.float64]:
     """Compute the median over images, pixel by pixel, of valid pixels; NaN where none is valid.
 
-    Over a time-lapse this shows what stands still in the camera: vignetting, dust, a pattern of
-    the detector. It can serve as flat field if the scene moves by more than the size of its
-    details.
+    Over a time-lapse this shows the fixed pattern of the camera (vignetting, dust, detector), and
+    can serve as flat field if the scene moves by more than the size of its details.
     """
     median = np.full(images[0].size, np.nan)
     flat_images = [image.reshape(-1) for image in images]
@@ -180,10 +179,10 @@ def compute_masked_median(
 
 
 def looks_inverted(image: NDArray[Any], usable: Bools) -> bool:
-    """Whether a mask looks inverted: usable pixels show nothing, and masked ones a scene.
+    """Whether a mask looks inverted: usable pixels show nothing, and masked pixels a scene.
 
-    In a scene neighbouring pixels vary alike. Pixels show nothing if most have one value (a beam
-    stop, saturation), or if they vary far less and each on its own.
+    In a scene neighbouring pixels are correlated. Pixels show nothing if most have one value (a
+    beam stop, saturation), or if they vary far less and independently.
     """
     finite = find_finite_pixels(image, TOO_LARGE)
     kept, taken = usable & finite, ~usable & finite
@@ -201,7 +200,7 @@ def looks_inverted(image: NDArray[Any], usable: Bools) -> bool:
 
 
 def _correlate_neighbours(values: NDArray[Any], chosen: Bools) -> float:
-    """Compute the correlation of neighbours along the last axis, of pairs of `chosen` pixels."""
+    """Compute the correlation of neighbours along the last axis where both are `chosen`."""
     both_chosen = chosen[..., 1:] & chosen[..., :-1]
     left, right = values[..., 1:][both_chosen], values[..., :-1][both_chosen]
     if left.size < LEAST_PIXELS or not left.std() or not right.std():

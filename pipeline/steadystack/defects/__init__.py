@@ -1,10 +1,10 @@
 """Camera defects, found in a series whose scene moves.
 
-- `outstanding`: pixels that stand out from those around them wherever the scene is
-- `lines`: rows and columns that do
+- `outstanding`: pixels that stand out from their neighbours wherever the scene is
+- `lines`: rows and columns that do so
 - `levelled`: the frames of a series without those lines
 - `unseen`: where frames show no scene
-- `moving_slopes`: what stands still beside a scene that moves only a little
+- `moving_slopes`: a fixed pattern in front of a scene that moves only a little
 - `changes`: what changes in a scene that hardly moves
 - `pair_changes`: what remains of a frame when another is subtracted
 - `looked_at`: how many frames are searched for defects, and the memory that takes

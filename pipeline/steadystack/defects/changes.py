@@ -1,9 +1,9 @@
-"""How much of a series changes beside what makes no other scene of it.
+"""Measure how much of a series changes in ways that turn it into another scene.
 
-Brightness, contrast, focus and a motion too small to be seen follow from the mean image. What they
-leave of a frame is noise, or another scene. A pixel of white noise says nothing about those near
-it; noise of whatever colour is another one in every frame. A scene has detail, and one that moves
-behind something shows much the same in some frames, which are the same ones in all parts of it.
+Changes of brightness, contrast, focus, and a motion too small to be seen, follow from the mean
+image. What they do not explain of a frame is noise, or another scene. White noise is independent
+from pixel to pixel; noise of any colour is independent from frame to frame. A scene has detail, and
+a scene that moves behind something looks similar in some frames, the same ones in all of its parts.
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ from scipy import ndimage
 
 from steadystack.model import Bools, Floats, Slices
 
-# Pixels next to those that are not valid are not looked at; the others are this share of the frame
-# at least.
+# Pixels next to invalid ones are not used; the others must be at least this share of the frame.
 EDGE, LEAST_USED = 2, 0.15
-# Neighbours are so many pixels apart: a codec makes noise alike in the next.
+# Neighbours are this many pixels apart: a codec makes the noise of adjacent pixels similar.
 APART = 2
-# Each axis is cut into so many parts; those with fewer pixels say nothing.
+# Parts per axis; parts with fewer pixels than the second number are not used.
 CUTS, FEWEST_PIXELS = 3, 100
-# Products of frames that are less alike than this in two parts are noise. (Noise that is blurred by
-# 3 px, of half the scene, 0.014; scenes behind something 0.025 to 0.4.)
+# If the products of frames agree by less than this between two parts, they are noise. (Noise
+# blurred by 3 px, half as strong as the scene: 0.014; scenes behind something: 0.025 to 0.4.)
 FRAMES_ALIKE = 0.02
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What is left of a part of the frame, relative to the detail of its mean.
+    """The unexplained changes in a part of the frame, relative to the detail of its mean.
 
     `neighbours` are products of neighbours (frames,), `frames` of whole frames (frames, frames).
     """
@@ -42,12 +41,12 @@ class _Part:
 
 
 def compare_changes(images: NDArray[np.floating], valid: Bools) -> float:
-    """Compare what changes in images (frames, ...) of like level with the detail of their mean.
+    """Compare the changes in images (frames, ...) of equal level with the detail of their mean.
 
-    Both are products of neighbours, of changes without what the mean explains. The ratio is that of
-    the middle one of the parts of the frame, and of the frames: an object in some parts, or a bad
-    frame, is no matter. 0 where there is too little to tell, or it may be noise. `valid`, of a
-    frame's shape, is what all of them show.
+    Both are measured by products of neighbours; changes are those that the mean does not explain.
+    The ratio is the median over the parts of the frame and the frames, so that an object in some
+    parts, or a bad frame, has no effect. 0 if there is too little to tell, or if it may be noise.
+    `valid`, of a frame's shape, marks the pixels valid in all of them.
     """
     used = leave_edges_out(valid)
     if used.mean() < LEAST_USED:
@@ -72,16 +71,16 @@ def compare_changes(images: NDArray[np.floating], valid: Bools) -> float:
 def _look_at(
     images: NDArray[np.floating], columns: list[list[NDArray[np.float64]]], used: Bools, levels: int
 ) -> _Part | None:
-    """Look at a part of the frames (frames, ...); None if their mean has no detail there.
+    """Evaluate a part of the frames (frames, ...); None if their mean has no detail there.
 
-    `columns` are what explains them, from the mean of the first half of the frames, every other
-    one, and from that of the others; so many of them are `levels`, and the next is the mean.
+    `columns` are the images that explain them, once from the mean of every other frame and once
+    from that of the rest. The first `levels` of them are brightness, the next is the mean.
     """
     left, means = np.empty((len(images), np.count_nonzero(used))), []
     for first, some in enumerate(columns):
         pixels = np.stack([column[used] for column in some], axis=1)
         means.append(take_away(pixels[:, levels], pixels[:, :levels]))
-        others = slice(1 - first, None, 2)  # no noise is in both
+        others = slice(1 - first, None, 2)  # the two have no noise in common
         left[others] = take_away(images[others][:, used], pixels)
     energy, detail = float(means[0] @ means[1]), _multiply_neighbours(np.stack(means), used).mean()
     if energy <= 0 or detail <= 0:
@@ -90,9 +89,9 @@ def _look_at(
 
 
 def _compare_frames(parts: list[_Part]) -> float:
-    """How much frames have in common in two parts, relative to detail, in the middle pair of parts.
+    """How alike frames are in two parts, relative to detail; median over the pairs of parts.
 
-    Frames of one half: their noise has no part in what explained them.
+    The frames are of one half, so the images that explain them do not contain their noise.
     """
     number = np.arange(len(parts[0].frames))
     pairs = (number[:, None] % 2 == number % 2) & (number[:, None] != number)
@@ -101,7 +100,7 @@ def _compare_frames(parts: list[_Part]) -> float:
 
 
 def leave_edges_out(valid: Bools) -> Bools:
-    """The valid pixels that have only such around them, within the frame."""
+    """The valid pixels inside the frame that have only valid pixels around them."""
     ones = np.ones([1 if size <= 2 * EDGE + 1 else 2 * EDGE + 1 for size in valid.shape], bool)
     return np.asarray(ndimage.binary_erosion(valid, ones, border_value=0))
 
@@ -123,14 +122,14 @@ def cut_frame(shape: tuple[int, ...]) -> Iterator[Slices]:
 
 
 def make_levels(shape: tuple[int, ...]) -> list[NDArray[np.float64]]:
-    """Brightness that is even, slopes or bends (1 + 2 axes)."""
+    """Make images of constant, linear and quadratic brightness (1 + 2 axes)."""
     places = np.ix_(*(np.linspace(-1, 1, size) for size in shape))
     level = np.ones(shape)
     return [level, *(level * at for at in places), *(level * at**2 for at in places)]
 
 
 def make_slopes(mean: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """The mean image, its slopes, bends and those of its bends: contrast, small motion, focus."""
+    """The mean image, its first, second and further derivatives: contrast, small motion, focus."""
     axes = [axis for axis, size in enumerate(mean.shape) if size > 2]
     slopes = {axis: np.gradient(mean, axis=axis) for axis in axes}
     pairs = combinations_with_replacement(axes, 2)
@@ -139,16 +138,17 @@ def make_slopes(mean: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 
 
 def take_away(values: Floats, columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What columns (pixels, n) leave of values (..., pixels), by least squares."""
+    """The residual of values (..., pixels) after a least-squares fit of columns (pixels, n)."""
     basis = np.linalg.qr(columns)[0]
     left = values.astype(np.float64)
     return np.asarray(left - (left @ basis) @ basis.T)
 
 
 def _multiply_neighbours(values: Floats, used: Bools) -> NDArray[np.float64]:
-    """The mean products (n,) of neighbours among the used pixels of a box, along the axis of less.
+    """Mean products (n,) of neighbours among the used pixels of a box; smallest of the axes.
 
-    Some noise is of rows or columns. `values` are those of the used pixels (n, pixels).
+    The smallest, as some noise is correlated along rows or columns. `values` are those of the used
+    pixels (n, pixels).
     """
     images, least = np.zeros((len(values), *used.shape)), np.full(len(values), np.inf)
     images[:, used] = values

@@ -1,4 +1,4 @@
-"""The frames of a series without what rows and columns of the camera add to all of them."""
+"""The frames of a series without the offsets that the camera's rows and columns add to them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from steadystack.model import ChangedFrames, Frame, FrameSource, Slices
 
 @dataclass(frozen=True)
 class LinelessFrames(ChangedFrames):
-    """Frames less the means of their own rows and columns, in the part of them that is read."""
+    """Frames less the means of their own rows and columns, within the region that is read."""
 
     def read(self, frame: int, region: Slices | None = None) -> Frame:
         read = self.frames.read(frame, region)
         image = take_lines_away(read.image, read.valid)
-        if read.valid.any():  # roots and logarithms need values about where they were
+        if read.valid.any():  # roots and logarithms need the level kept
             image[read.valid] += read.image[read.valid].mean(dtype=np.float64)
         return replace(read, image=image.astype(np.float32))
 
 
 @dataclass(frozen=True)
 class LevelledFrames(ChangedFrames):
-    """Frames plus what each row and column has less than the brightest; (): nothing.
+    """Frames with each row and column raised to the level of the brightest one; (): unchanged.
 
-    So no value falls below those of the stack, which roots and logarithms would not take. A frame
-    of one value holds no lines, and stays as it is.
+    Raising them keeps values above those of the stack, as roots and logarithms need. A frame of one
+    value has no lines, and is unchanged.
     """
 
     rows: tuple[float, ...] = ()
@@ -36,7 +36,7 @@ class LevelledFrames(ChangedFrames):
 
     @property
     def channels(self) -> tuple[FrameSource, ...]:
-        """Lines are those of the first channel, and stay in the others."""
+        """Lines are corrected in the first channel only."""
         first, *others = self.frames.channels or (None,)
         return () if first is None else (replace(self, frames=first), *others)
 

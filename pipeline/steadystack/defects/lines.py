@@ -1,8 +1,8 @@
-"""Rows and columns of a camera that are darker or brighter than others, wherever the scene is.
+"""Find rows and columns of a camera that are darker or brighter, wherever the scene is.
 
-Read-out leaves such lines in all frames alike. They stand still, and shifts are pulled towards 0 by
-them: along the way across them. Where the scene moves, it can be told from them as a static image
-is (`fixed_pattern`), but by the means of rows and columns alone, which hardly anything else is in.
+Read-out leaves the same lines in all frames. They stand still, and pull shifts across them towards
+0. Where the scene moves, they can be separated from it as a fixed pattern is (`fixed_pattern`), but
+from the means of rows and columns alone, to which little else contributes.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from steadystack.model import Bools, Floats
 
 # The plane of a frame: its rows differ along the first of these axes, its columns along the second.
 PLANE = (-2, -1)
-# Rounds in which the lines and the scene behind them are told apart.
+# Iterations that separate the lines from the scene behind them.
 ROUNDS = 12
-# Frames that were not used are explained by lines if they leave so much less of their slopes; and
-# lines of every other frame and of
-# the rest are alike if they correlate by this, those of two halves of the frame by the last.
+# Lines must reduce the slopes of frames not used to find them to this share; lines from every other
+# frame and from the rest must correlate by the second number, those of two halves of the frame by
+# the last.
 LEAVES, ALIKE, ALIKE_ON_BOTH_SIDES = 0.9, 0.7, 0.5
-# What is too wide to be told from the scene by its way is given to the lines if that of two halves
-# of the frame correlates by this: it leaves less of the scene in them than of them in the frames;
-# and if its slopes have less than this of the mean square of those of narrow lines (columns of a
-# camera: below 0.006; of a photograph: 0.4).
+# What is too wide for the scene's motion to separate counts as lines if it correlates by this
+# between two halves of the frame (then less of the scene gets into the lines than of them stays in
+# the frames), and if the mean square of its slopes is below this share of that of narrow lines
+# (columns of a camera: below 0.006; of a photograph: 0.4).
 WIDE_ON_BOTH_SIDES, MOST_WIDE = 0.5, 0.05
-# Lines whose slopes have less than this share of the mean square of the scene's pull no shift.
+# Lines pull no shift if the mean square of their slopes is below this share of the scene's.
 LITTLE = 0.003
 
 
 @dataclass(frozen=True)
 class Separated:
-    """Lines along one axis (size,), and the mean square of their slopes, noise apart."""
+    """Lines along one axis (size,), and the mean square of their slopes, without noise."""
 
     lines: NDArray[np.float64]
     slope: float
 
 
 def compute_lined_share(frames: Floats, valid: Bools) -> tuple[float, float]:
-    """How much of the slopes in the mean over time is of rows, and how much is of columns, 0 to 1.
+    """The shares of the mean frame's squared slopes that rows and columns make up, 0 to 1.
 
-    By the products of slopes in every other frame and in the rest, in which noise has no part.
+    From products of slopes in every other frame and in the rest, so that noise does not contribute.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def compute_profiles(frames: Floats, valid: Bools) -> tuple[NDArray[np.float64],
 
 
 def take_lines_away(image: Floats, valid: Bools) -> NDArray[np.float64]:
-    """An image of which all rows and columns have the mean 0 over their valid pixels, about.
+    """Make the mean of all rows and columns about 0, over their valid pixels.
 
-    It holds nothing of lines of the camera, and hardly less of a scene. 0 where not valid.
+    This removes lines of the camera, and hardly anything of a scene. 0 where not valid.
     """
     known = np.where(valid, image, np.nan)
-    for axis in 3 * PLANE:  # the one is not quite kept by the other where masks cut them
+    for axis in 3 * PLANE:  # under masks one axis disturbs the other a little
         others = tuple(a - image.ndim for a in range(image.ndim) if a - image.ndim != axis)
         known = known - np.expand_dims(np.nan_to_num(_mean_along(known, axis)), others)
     return np.where(valid, known, 0)
@@ -89,7 +89,7 @@ def take_lines_away(image: Floats, valid: Bools) -> NDArray[np.float64]:
 def compute_side_profiles(
     frames: Floats, valid: Bools
 ) -> tuple[tuple[NDArray[np.float64], ...], ...]:
-    """As `compute_profiles`: of the rows in either half of the frames, and of the columns."""
+    """Like `compute_profiles`, for rows in either half of the frame, and for columns."""
     sides = []
     for axis in PLANE:
         across = sum(PLANE) - axis  # the lines lie along that axis
@@ -105,11 +105,11 @@ def separate_lines(
     positions: NDArray[np.float64],
     sides: Sequence[NDArray[np.float64]] = (),
 ) -> Separated | None:
-    """Tell lines from the scene behind them, which takes positions (frames,) px across them.
+    """Separate lines from the scene behind them, which has positions (frames,), px, across them.
 
-    `profiles` (frames, size) are the means of rows, or of columns, `sides` those of either half of
-    these, if it is to be asked. None where lines do not explain frames that were not used to find
-    them, where these give others, or where the lines of both sides are not the same.
+    `profiles` (frames, size) are the means of rows, or of columns, `sides` those in either half of
+    the frame, if they are to be compared. None if lines do not explain frames that were not used to
+    find them, if these frames give other lines, or if the lines of the two sides differ.
     """
     halves = [_separate(profiles[half::2], positions[half::2]) for half in range(2)]
     left = np.zeros(2)
@@ -139,9 +139,9 @@ def _are_wide(
     positions: NDArray[np.float64],
     sides: Sequence[NDArray[np.float64]],
 ) -> bool:
-    """Whether what is wider than the way of the scene is of the lines, as both sides have it.
+    """Whether detail wider than the scene's motion belongs to lines: both sides must have it.
 
-    Beside narrow ones, which they have by far more of: a scene of stripes has not.
+    There must also be far more narrow lines, which a scene of stripes does not have.
     """
     wide = _separate(profiles, positions, wide=True)[0] - lines
     if not np.var(np.diff(wide)) < MOST_WIDE * np.var(np.diff(lines)):
@@ -154,10 +154,10 @@ def _are_wide(
 def compute_scene_slopes(
     frames: Floats, valid: Bools, positions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The mean squares of the slopes of the scene across rows and across columns, noise apart.
+    """Mean squared slopes of the scene across rows and across columns, without noise.
 
-    By the products of the slopes of frames that follow each other, laid on each other to a pixel.
-    `positions` (frames, axes) px are the shifts that lay frames on the scene.
+    From products of the slopes of consecutive frames, aligned to a pixel. `positions` (frames,
+    axes) px are the shifts that lay frames on the scene.
     """
     found = []
     steps = np.rint(np.diff(positions, axis=0)).astype(int)
@@ -177,11 +177,11 @@ def _separate(
     *,
     wide: bool = False,
 ) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Lines (size,), and the scene as places and values; without rounds lines of 0.
+    """Separate lines (size,) from the scene, given as places and values; 0 rounds: lines of 0.
 
-    In turns, lines are the mean of what the scene leaves, and the scene that of what lines leave:
-    from none on, so that what is wider than the way of the scene stays with that; or, if they are
-    to be `wide`, from the mean of the profiles on, so that it stays with the lines.
+    In turns, lines are the mean of the profiles less the scene, and the scene is that of the
+    profiles less the lines. Starting from no lines leaves detail wider than the scene's motion to
+    the scene; starting from the mean profile (`wide`) leaves it to the lines.
     """
     at = np.arange(profiles.shape[1], dtype=np.float64)
     places = np.arange(np.floor(positions.min()), np.ceil(positions.max()) + len(at))
@@ -207,7 +207,7 @@ def _separate(
 
 
 def _compare(lines: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    """The mean product of the slopes of two lines, and the root of that of their squares."""
+    """The mean product of the slopes of two sets of lines, and of both magnitudes (rms)."""
     one, two = (np.diff(values) for values in lines)
     return _multiply(one, two), float(np.sqrt(_multiply(one, one) * _multiply(two, two)))
 
@@ -224,7 +224,7 @@ def _find_left(
     lines: NDArray[np.float64],
     scene: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> float:
-    """The mean square of the slopes that lines and a scene leave of profiles."""
+    """The mean squared slope of profiles less lines and scene."""
     places, values = scene
     at = np.arange(profiles.shape[1], dtype=np.float64)
     left = np.array(
@@ -237,7 +237,7 @@ def _find_left(
 
 
 def _mean_along(values: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
-    """The mean over all axes but one, of what is finite; NaN where nothing is."""
+    """The mean of finite values over all axes but one; NaN where there are none."""
     others = tuple(a for a in range(values.ndim) if a != axis % values.ndim)
     is_finite = np.isfinite(values)
     count = is_finite.sum(axis=others)
@@ -246,7 +246,7 @@ def _mean_along(values: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
 
 
 def _multiply(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """The mean of the product of two arrays, where it is finite; 0 where nowhere."""
+    """The mean product of two arrays, where finite; 0 if it is finite nowhere."""
     product = first * second
     is_finite = np.isfinite(product)
     return float(product[is_finite].mean()) if is_finite.any() else 0.0

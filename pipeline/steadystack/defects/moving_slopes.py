@@ -1,12 +1,12 @@
-"""Which share of the slopes of a series moves with the scene, where the scene moves by little.
+"""Measure which share of a series' slopes moves with the scene, if the motion is small.
 
-Frames are ``scene(x + shift) + fixed(x) + noise``. Where shifts are small beside the details, the
-two images can hardly be separated, and shifts are measured too small by one factor: the share that
-the scene has in the mean square of the slopes. To first order a pixel changes by the scene's slope
-times the shift. So its regression on shifts that are too small by a factor gives the scene's slope
-divided by it; the slope of the mean of all frames is that of both images. The square of the
-correlation of these two, over all pixels, is the share, whatever the scale of the shifts; the
-regression of the second on the first is the factor, however they were measured.
+Frames are ``scene(x + shift) + fixed(x) + noise``. Where shifts are small compared with the
+details, the two images can hardly be separated, and all shifts are measured too small by one
+factor: the scene's share of the mean squared slope. To first order a pixel changes by the scene's
+slope times the shift. So regressing it on shifts that are too small by a factor gives the scene's
+slope divided by that factor, while the mean of all frames has the slope of both images. The squared
+correlation of these two slopes, over all pixels, is the share, whatever the scale of the shifts;
+the regression of the second on the first is the factor, however the shifts were measured.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from scipy import ndimage
 
 from steadystack.model import Bools, Floats
 
-# So many pixels beside what is not valid and along the border are not used: splines reach there.
+# Pixels this near to invalid ones or the border are not used: splines reach there.
 EDGE = 4
-# Pixels that are used are this share of the frame at least, and frames are so many.
+# Smallest usable share of the frame, and fewest frames.
 LEAST_USED, FEWEST_FRAMES = 0.15, 8
-# A direction tells something if frames move along it by so many deviations of their shifts, and by
-# this share of the variance along the other one.
+# A direction is used if frames move along it by this many deviations of their shifts, and by this
+# share of the variance along the other direction.
 MOVES_STD, LEAST_VARIANCE = 5.0, 0.01
-# Changes with time are told from those with moves if so much of the variance of all is beside it.
+# Changes with time can be separated if this share of the motion's variance is not linear in it.
 LEAST_BESIDE_TIME = 0.2
-# Blocks along an axis for the jackknife, as far as they have so many pixels.
+# Blocks per axis for the jackknife, if they have this many pixels.
 BLOCKS, BLOCK_SIDE = 4, 12
-LEFT_PIXELS = 2**16  # that tell what is left, at most
-# The scene moves in a block that has this share of the changes a pixel of the one that has most;
-# blocks count that have this share of the used pixels of the one that has most.
+LEFT_PIXELS = 2**16  # most pixels for the unexplained variance
+# The scene moves in a block if its changes per pixel are this share of the largest; blocks count if
+# their number of used pixels is this share of the largest.
 CHANGES, LEAST_SEEN = 0.15, 0.25
 
 
 @dataclass(frozen=True)
 class MovingSlopes:
-    """What share of the slopes moves.
+    """The share of the slopes that moves.
 
     Attributes
     ----------
-    share : of their mean square that moves with the scene: the factor by which shifts of the frames
-        as they are come out too small
+    share : share of their mean square that moves with the scene: the factor by which shifts of the
+        unprocessed frames come out too small
     scale : by which factor the given shifts are too small
     error, scale_error : their standard deviations, by jackknife over blocks of the frame
-    left : variance that slopes do not explain, as a multiple of what changes from frame to frame:
-        about 1, or more where the scene becomes another one
+    left : variance that slopes do not explain, relative to the change from frame to frame: about 1,
+        or more if the scene turns into another one
     moving : share of the blocks in which something moves
     """
 
@@ -66,13 +66,13 @@ def measure_moving_slopes(
 
     Parameters
     ----------
-    images : (frames, ...), of like mean and contrast, in order
-    valid : of a frame's shape, what all of them show
-    shifts, std : (frames, axes) pixels, by about a pixel around their mean, and their deviations
+    images : (frames, ...), of equal mean and contrast, in order
+    valid : of a frame's shape, the pixels valid in all of them
+    shifts, std : (frames, axes) pixels, within about a pixel of their mean, and their deviations
 
     Returns
     -------
-    None where too little moves, or too few pixels or frames are left.
+    None if too little moves, or if too few pixels or frames are left.
     """
     used = _leave_out_edges(valid)
     if used.mean() < LEAST_USED or len(images) < FEWEST_FRAMES:
@@ -91,7 +91,7 @@ def measure_moving_slopes(
         """Sums of products over the blocks of the frame (directions, *blocks)."""
         return np.stack([_sum_blocks(product, used) for product in one * other])
 
-    # No noise is in both factors: changes are of another half than means.
+    # The two factors share no noise: changes and means are from different halves.
     (change, slope), (other_change, other_slope) = compared
     products = np.stack([
         multiply(change, other_change),
@@ -120,10 +120,10 @@ def _compare(
     other: NDArray[np.intp],
     used: Bools,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How one half of the frames changes, and the mean of the other half moved as those are.
+    """The changes of one half of the frames, and the mean of the other half moved in the same way.
 
-    Both (directions, ...), and alike where nothing stands still: that mean is blurred by the moves
-    of its frames, so the changes are blurred by them, too.
+    Both (directions, ...), and equal where nothing stands still. The mean is blurred by the motion
+    of its frames, so the changes are blurred in the same way.
     """
     weights = _make_weights(moves[half] @ along)
     reach = int(np.ceil(np.abs(moves).max())) + 2
@@ -137,8 +137,8 @@ def _compare(
 
 
 def _convolve(splines: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum of what the taps of a kernel take of splines; along the border it is not right."""
-    from scipy import signal  # it takes long to import, and few need it
+    """Convolve splines with a kernel's taps and sum up; not valid along the border."""
+    from scipy import signal  # slow to import, and rarely needed
 
     return np.asarray(signal.fftconvolve(splines, np.flip(kernel), mode="same"))
 
@@ -146,7 +146,7 @@ def _convolve(splines: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDAr
 def _take_others_away(
     changes: NDArray[np.float64], slopes: NDArray[np.float64], mean: Floats, used: Bools
 ) -> NDArray[np.float64]:
-    """Changes (directions, ...) without those of contrast and focus, and by turns and stretches.
+    """Remove changes (directions, ...) of contrast and focus, and by rotation and stretching.
 
     All of them follow from the mean image; they are fitted together with its slopes.
     """
@@ -175,7 +175,7 @@ def _leave_out_edges(valid: Bools) -> Bools:
 
 
 def _find_directions(moves: Floats, std: Floats) -> NDArray[np.float64]:
-    """Unit vectors (axes, directions) along which frames move by far more than by errors."""
+    """Unit vectors (axes, directions) along which frames move by much more than the errors."""
     variance, vectors = np.linalg.eigh(moves.T @ moves / len(moves))
     known = std[np.isfinite(std).all(axis=1)]
     if not len(known):
@@ -188,8 +188,8 @@ def _find_directions(moves: Floats, std: Floats) -> NDArray[np.float64]:
 def _make_weights(moves: Floats) -> NDArray[np.float64]:
     """Weights (directions, frames) of frames in the regression on moves (frames, directions).
 
-    What changes with time, as focus and brightness do, has no part in it, where that leaves enough
-    of all moves.
+    Changes linear in time, as of focus and brightness, are removed, if enough of the motion is
+    left.
     """
     times = np.linspace(-1, 1, len(moves))
     columns = np.column_stack([np.ones(len(moves)), times, times**2])
@@ -208,9 +208,9 @@ def _make_splines(image: Floats, valid: Bools) -> NDArray[np.float64]:
 
 def _make_kernels(moves: Floats, reach: int) -> NDArray[np.float64]:
     """What coefficients of splines are correlated with to move an image (frames, taps, ...)."""
-    from scipy import interpolate  # it takes long to import, and few need it
+    from scipy import interpolate  # slow to import, and rarely needed
 
-    # cubic, NaN where it has ended
+    # cubic, NaN beyond its ends
     basis = interpolate.BSpline.basis_element(np.arange(-2.0, 3.0), extrapolate=False)
     taps = np.arange(-reach, reach + 1)
     kernels = np.ones(len(moves))
@@ -233,8 +233,8 @@ def _sum_blocks(values: Floats, used: Bools) -> NDArray[np.float64]:
 def _correlate(products: NDArray[np.float64]) -> tuple[list[float], list[float]]:
     """The squared correlation and the regression from products (3, *blocks), and their deviations.
 
-    By jackknife over blocks, and over whole bands of them, as some noise is of rows or columns: the
-    larger. NaN: not known.
+    The larger jackknife error of blocks and of whole bands of them, as some noise is correlated
+    along rows or columns. NaN: not known.
     """
 
     def find(sums: Floats) -> NDArray[np.float64]:
@@ -253,7 +253,7 @@ def _correlate(products: NDArray[np.float64]) -> tuple[list[float], list[float]]
 
 
 def _find_left(images: NDArray[np.floating], moves: Floats, used: Bools) -> float:
-    """What slopes and bends leave of the variance, over that of steps from frame to frame."""
+    """Variance that slopes and bends do not explain, over that of steps from frame to frame."""
     terms = [*moves.T]
     bends = [one * other for at, one in enumerate(terms) for other in terms[at:]]
     if len(images) > 2 * (1 + len(terms) + len(bends)):
@@ -269,10 +269,10 @@ def _find_left(images: NDArray[np.floating], moves: Floats, used: Bools) -> floa
 
 
 def choose_near(shifts: Floats, reach: float) -> NDArray[np.intp]:
-    """The frames nearest together, all within `reach` pixels of one along each axis: most of them.
+    """The largest group of frames that lie within `reach` pixels of one of them along each axis.
 
     `shifts` are (frames, axes), NaN where not known.
     """
     apart = np.abs(shifts[:, None] - shifts).max(axis=2)
-    near = apart <= reach  # NaN is not
+    near = apart <= reach  # false for NaN
     return np.flatnonzero(near[near.sum(axis=1).argmax()])

@@ -1,7 +1,6 @@
-"""Defects of a camera, found in a series: pixels that stand out from those around them in the frame
-whatever part of the scene lies there.
+"""Find camera defects in a series: pixels that stand out wherever the scene is.
 
-That can be told where the scene moves: its own details stand out at one pixel for a while only.
+They can be found where the scene moves: its own details stand out at one pixel for a while only.
 """
 
 from __future__ import annotations
@@ -15,23 +14,23 @@ from scipy import ndimage
 from steadystack.defects.pixel_order import average_middle, find_medians
 from steadystack.model import FEWEST_PLACES, MEDIAN_DEVIATION, Bools, Floats, Ints
 
-# The neighbourhood that a pixel is compared with, its side in pixels; plane by plane.
+# Side, px, of the neighbourhood that a pixel is compared with; plane by plane.
 SIDE = 5
-# A defect stands out by so many deviations of all pixels, and of these by at least this much of the
-# deviation of a frame: of Gaussian noise one pixel in 1e15 does.
+# A defect stands out by this many deviations of all pixels, and by at least this share of a frame's
+# deviation: in Gaussian noise one pixel in 1e15 does.
 STANDS_OUT, LEAST_DEVIATION = 8.0, 0.02
-# In places this far apart, px, a scene has other details at a pixel; in that share of them a defect
-# stands out by at least half of what it does in the median of all frames.
+# At positions this far apart, px, a scene has different details at a pixel; in this share of them a
+# defect stands out by at least half of its median over all frames.
 APART, AT_PLACES = 3.0, 0.7
-# What a scene has at a pixel in so many frames is looked for elsewhere in the others: if it stands
-# out there by this share of what the pixel does, it is of the scene.
+# The scene detail at a pixel in up to this many frames is followed in other frames: if it stands
+# out there by this share of what the pixel does, it belongs to the scene.
 FOLLOWED, MOVES_ALONG = 12, 0.2
 
 
 def find_outstanding(frames: NDArray[np.float32], valid: Bools) -> NDArray[np.intp]:
-    """Find the pixels that stand out in the mean over time of frames of like mean and deviation.
+    """Find the pixels that stand out in the mean of frames with equal mean and deviation.
 
-    It is that of the middle half of the values of a pixel: a median of few photons has few values.
+    The mean is over the middle half of a pixel's values: a median of a few photons is too coarse.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def find_outstanding(frames: NDArray[np.float32], valid: Bools) -> NDArray[np.in
 
 def standardize(image: Floats, valid: Bools) -> NDArray[np.float32]:
     """Give the valid pixels of a frame the mean 0 and the deviation 1; the others are 0."""
-    with np.errstate(over="ignore"):  # of what is not valid
+    with np.errstate(over="ignore"):  # of invalid pixels
         values = np.asarray(image, np.float32)
     if not valid.any():
         return np.zeros(values.shape, np.float32)
@@ -71,7 +70,7 @@ def standardize(image: Floats, valid: Bools) -> NDArray[np.float32]:
 
 
 def count_places(positions: Floats) -> int:
-    """Count the places, apart from each other, of a scene at positions (frames, axes), px."""
+    """Count the distinct places of a scene with positions (frames, axes), px."""
     return len(np.unique(_get_cells(positions), axis=0)) if len(positions) else 0
 
 
@@ -97,7 +96,7 @@ def select_staying(
     outstanding = np.stack([_stand_out(*one, at) for one in zip(frames, valid, strict=True)])
     means = np.stack([_mean(outstanding[number.ravel() == cell]) for cell in range(len(cells))])
     seen = np.isfinite(outstanding).any(axis=0)
-    level = np.full(len(pixels), np.inf)  # of those that are never seen
+    level = np.full(len(pixels), np.inf)  # for pixels never seen
     level[seen] = np.nanmedian(outstanding[:, seen], axis=0)
     stays = np.where(np.isfinite(means), means * np.sign(level) > np.abs(level) / 2, np.nan)
     moves = _follow(frames, valid, at, positions) * np.sign(level) > MOVES_ALONG * np.abs(level)
@@ -105,7 +104,7 @@ def select_staying(
 
 
 def _follow(frames: NDArray[np.float32], valid: Bools, at: Ints, positions: Floats) -> Floats:
-    """By how much that part of the scene stands out elsewhere which lies at pixels in some frames.
+    """How much the part of the scene that lies at pixels in some frames stands out elsewhere.
 
     `at` (axes, pixels) are indices in a frame. Returns the mean (pixels,); NaN: not known.
     """
@@ -119,7 +118,7 @@ def _follow(frames: NDArray[np.float32], valid: Bools, at: Ints, positions: Floa
 
 
 def _stand_out(frame: NDArray[np.float32], valid: Bools, at: Ints) -> Floats:
-    """By how much pixels stand out of those around them; NaN where not valid, or outside.
+    """How much pixels stand out from their neighbours; NaN where not valid, or outside.
 
     `at` (axes, pixels) are their indices in a frame.
     """
@@ -135,7 +134,7 @@ def _stand_out(frame: NDArray[np.float32], valid: Bools, at: Ints) -> Floats:
 
 
 def _mean(values: Floats) -> Floats:
-    """The mean along the first axis of what is finite; NaN where nothing is."""
+    """The mean of finite values along the first axis; NaN where there are none."""
     is_finite = np.isfinite(values)
     total = np.where(is_finite, values, 0).sum(axis=0)
     count = is_finite.sum(axis=0)

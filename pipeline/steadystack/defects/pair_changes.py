@@ -1,8 +1,8 @@
-"""How much of a frame another one does not explain, from two frames alone.
+"""Measure how much of a frame another frame does not explain, from these two alone.
 
-Noise takes no part in products of pixels that are some apart, within one frame or between two. They
-say how much detail frames have, how much of it they have in common, and so what is left of one if
-the other is taken away: nothing, if both show one scene.
+Noise does not contribute to products of pixels a few pixels apart, within one frame or between two.
+They show how much detail frames have, how much of it they share, and so what is left of one after
+subtracting the other: nothing, if both show the same scene.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ from steadystack.defects.changes import (
 )
 from steadystack.model import Bools, Floats, Slices
 
-# Parts with less than this share of the detail of the one that has most say nothing, and fewer
-# parts than so many neither.
+# Smallest detail of a usable part, as a share of the largest; and fewest usable parts.
 LEAST_DETAIL, FEWEST_PARTS = 0.1, 4
-# Columns that differ by less than this share say the same.
+# Columns that differ by less than this share are redundant.
 SMALLEST = 1e-3
 
 
 def find_overlap(shape: Sequence[int], shift: NDArray[np.int64]) -> tuple[Slices, Slices]:
-    """Where two frames lie on each other, as slices of each, if the second is shifted (axes,)."""
+    """Where two frames overlap, as slices of each, if the second is shifted (axes,)."""
     here, there = [], []
     for size, by in zip(shape, shift.tolist(), strict=True):
         last = max(size + min(by, 0), 0)
@@ -42,18 +41,17 @@ def find_overlap(shape: Sequence[int], shift: NDArray[np.int64]) -> tuple[Slices
 
 
 def compare_pair(first: Floats, second: Floats, used: Bools) -> NDArray[np.float64]:
-    """Compare two frames that lie on each other, part by part: what is left of the second.
+    """Compare two aligned frames part by part: what is left of the second.
 
-    Without what follows from the first by contrast, brightness, focus and shifts of less than a
-    pixel, and without noise, be it of rows or columns. Relative to the detail of the second: shares
-    around 0 if only noise is left, and their standard errors then (parts, 2); NaN where there is
-    too little to tell.
+    That excludes changes of contrast, brightness and focus, shifts of less than a pixel, and noise,
+    also that of rows or columns. Returns shares of the detail of the second, around 0 if only noise
+    is left, and their standard errors in that case (parts, 2); NaN if there is too little to tell.
     """
     inner = leave_edges_out(used)
     one, other = (each[inner].astype(np.float64) for each in (first, second))
     power = float(other @ other)
     gain = float(np.sign(one @ other) * np.sqrt(one @ one / power)) if power else 0.0
-    # half-way between both, where slopes tell most of a shift
+    # half-way between both, where slopes show a shift best
     levels, (mean, *slopes) = make_levels(used.shape), make_slopes((first + gain * second) / 2)
     found = []
     for box in cut_frame(used.shape):
@@ -72,9 +70,9 @@ def compare_pair(first: Floats, second: Floats, used: Bools) -> NDArray[np.float
 
 
 def _compare_part(pixels: NDArray[np.float64], inside: Bools) -> tuple[float, float, float]:
-    """What is left of the second of columns (n, pixels), its error if it is noise, and the detail.
+    """The rest of the second of columns (n, pixels), its error if it is noise, and the detail.
 
-    Along the axis of less.
+    Of the axis with less.
     """
     images = np.zeros((len(pixels), *inside.shape))
     images[:, inside] = pixels

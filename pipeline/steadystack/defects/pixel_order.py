@@ -1,4 +1,4 @@
-"""Values put in order pixel by pixel: by exchanges of whole rows, not by sorting each pixel's."""
+"""Sort values pixel by pixel, by exchanging whole rows instead of sorting each pixel's values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-# Values of one image that are gone through at a time: some dozens of such rows fit the cache.
+# Values of an image processed at a time: some dozens of such rows fit the cache.
 CHUNK = 2**14
 
 
@@ -24,9 +24,9 @@ def average_middle(frames: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def find_medians(image: NDArray[np.float32], sides: Sequence[int]) -> NDArray[np.float32]:
-    """The median of the box of these odd sides around every pixel; edges are mirrors.
+    """The median of a box of these odd sides around every pixel; mirrored at the edges.
 
-    As `scipy.ndimage.median_filter`, in a fraction of its time; not of NaN.
+    Like `scipy.ndimage.median_filter`, but much faster; not for NaN.
     """
     if sides[0] == 1:  # planes of a volume, one by one
         return np.stack([find_medians(plane, sides[1:]) for plane in image])
@@ -48,7 +48,7 @@ def find_medians(image: NDArray[np.float32], sides: Sequence[int]) -> NDArray[np
 def put_in_order(
     values: Sequence[NDArray[np.float32]] | NDArray[np.float32],
 ) -> list[NDArray[np.float32]]:
-    """Put arrays of one shape in order at every place: the lowest values are the first array."""
+    """Sort arrays of one shape at every place: the lowest values go to the first array."""
     ordered = list(values)
     for one, other in list_exchanges(len(ordered)):
         low = np.minimum(ordered[one], ordered[other])
@@ -59,7 +59,7 @@ def put_in_order(
 
 @lru_cache(maxsize=8)
 def list_exchanges(count: int) -> tuple[tuple[int, int], ...]:
-    """List which two of so many values to exchange if need be, one after the other, to sort them.
+    """List the pairs of so many values to compare and exchange, in order, to sort them.
 
     Batcher's merge exchange (Knuth, The Art of Computer Programming, volume 3, 5.2.2, algorithm M).
     """

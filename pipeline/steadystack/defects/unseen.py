@@ -1,7 +1,7 @@
-"""Where frames show no scene: outside of a round field of view, behind a stop, along a dead border.
+"""Find where frames show no scene: outside a round field of view, behind a stop, a dead border.
 
-Its edge stands still in the camera, and holds shifts back. Where the scene moves, pixels outside
-change by their noise alone, whatever value they have.
+The edge of such an area stands still in the camera, and pulls shifts towards 0. Where the scene
+moves, pixels outside change by their noise alone, whatever their value.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from scipy import ndimage
 
 from steadystack.model import Bools, Floats, transpose_planes
 
-# Sides, px, of the boxes whose means are told apart: details of a scene, above noise of single
-# pixels and below what a lamp lights; and of that over which changes are averaged.
+# Sides, px, of boxes: those whose means differ by a scene's details (above pixel noise, below
+# uneven illumination), and the one over which changes are averaged.
 FINE, COARSE, AVERAGED = 3, 13, 9
-# Pixels inside change by so many times as much (in power) as those outside, at least; what changes
-# by less than this share of the former is outside as well as what does not change at all.
+# Pixels inside change by at least this many times as much (in power) as those outside; pixels that
+# change by less than this share of those inside are outside, like those that do not change at all.
 LEAST_APART, NOTHING = 2.0, 0.02
-# Most of the outside, so far from its edge, has hardly any details that stay (in power, of those
-# that change inside): what has them may be a scene at rest, in front of which something moves. And
-# what changes there is noise of single pixels: its means have hardly more power than those of white
-# noise, so many times as much, or half as much, for that of single pixels, as those inside.
+# Most of the outside, this far from its edge, has hardly any constant details (in power, relative
+# to those that change inside): otherwise it may be a scene at rest with something moving in front.
+# And its changes are noise of single pixels: the means of boxes have at most this many times the
+# power of white noise, or half the power, relative to single pixels, of those inside.
 MOST_STEADY, WHITE, BLANK, AWAY = 0.2, 1.5, 0.8, 9
-# The outside is of so many pixels at least, and of less than that share of the frame.
+# Fewest pixels outside, and their largest share of the frame.
 FEWEST_PIXELS, LEAST_SHARE, MOST_SHARE = 50, 0.005, 0.65
-# Its edge is drawn into the scene by so many pixels: means of boxes reach across it.
+# The outside is extended into the scene by this many pixels, as boxes reach across the edge.
 INTO_SCENE = 8
 BINS = 128  # of the histogram
-RESIDUE = 1e-6  # what running sums leave of nothing, as a share
+RESIDUE = 1e-6  # rounding error of running sums, as a share
 
 
 def find_unseen(images: Sequence[NDArray[np.float32]], valid: Sequence[Bools]) -> Bools:
@@ -40,12 +40,12 @@ def find_unseen(images: Sequence[NDArray[np.float32]], valid: Sequence[Bools]) -
 
     Parameters
     ----------
-    images : of a frame each, (..., y, x), of like mean and deviation, as of `standardize`
+    images : one per frame, (..., y, x), with equal mean and deviation, as from `standardize`
     valid : bool arrays of the same shapes
 
     Returns
     -------
-    bool array (y, x) : True outside; nowhere where all changes alike, and where too little is left
+    bool array (y, x) : True outside; nowhere if all pixels change equally, or if too little is left
     """
     change, single, steady, often = _measure_details(images, valid)
     nowhere = np.zeros(often.shape, bool)
@@ -76,9 +76,9 @@ _DISC = ndimage.generate_binary_structure(2, 1)
 def _measure_details(
     images: Sequence[NDArray[np.float32]], valid: Sequence[Bools]
 ) -> tuple[Floats, Floats, Floats, Bools]:
-    """How strong details around pixels are, (y, x), as variances; and where half is valid.
+    """Measure the strength of details around pixels (y, x), as variances; and where half is valid.
 
-    Those that change over time, single pixels that do, and details that stay.
+    Of details that change over time, of single pixels that change, and of constant details.
     """
     weight = np.zeros(images[0].shape)
     total, squares = np.zeros((2, *weight.shape)), np.zeros((2, *weight.shape))
@@ -105,7 +105,7 @@ def _measure_details(
 
 @dataclass(eq=False)
 class _Weights:
-    """Which pixels of an image count, and how much of the boxes around each does, by their side."""
+    """Which pixels of an image count, and the share of those in boxes around each, by side."""
 
     valid: Bools
     _shares: dict[int, NDArray[np.float32]] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class _Weights:
         return values if self.are_all else values * self.valid.astype(np.float32)
 
     def average(self, image: NDArray[np.float32], *sides: int) -> list[NDArray[np.float32]]:
-        """The means of the pixels in boxes of these sides around each, of those that count."""
+        """The means, over boxes of these sides around each pixel, of the pixels that count."""
         means = _average_boxes(self.weigh(image), sides)
         if self.are_all:
             return means
@@ -134,7 +134,7 @@ class _Weights:
 def _average_boxes(image: NDArray[np.float32], sides: Sequence[int]) -> list[NDArray[np.float32]]:
     """The means of boxes of these sides around each pixel, in its plane.
 
-    Lines along the last axis lie side by side in memory, so it is turned for the other.
+    The last axis is contiguous in memory, so the image is transposed for the other.
     """
     turned, means = transpose_planes(image), []
     for side in sides:
@@ -144,7 +144,7 @@ def _average_boxes(image: NDArray[np.float32], sides: Sequence[int]) -> list[NDA
 
 
 def _split(values: Floats) -> float:
-    """The value that parts others best into two groups (Otsu 1979)."""
+    """The threshold that best splits values into two groups (Otsu 1979)."""
     counts, edges = np.histogram(values, BINS)
     below = np.cumsum(counts)[:-1]
     middles = (edges[1:] + edges[:-1]) / 2
@@ -158,14 +158,14 @@ def _split(values: Floats) -> float:
 
 
 def _select_along_border(low: Bools, often: Bools, is_blank: Bools) -> Bools:
-    """Those of the pixels that lie in a large enough region along the frame's border.
+    """Select the pixels that lie in large enough regions along the frame's border.
 
     Away from its edge it must be blank.
     """
     wide = np.pad(low, 2 * FINE, mode="edge")
     inner = (slice(2 * FINE, -2 * FINE),) * 2
     opened = ndimage.binary_opening(wide, _DISC, iterations=FINE)[inner]
-    # What is not valid joins what lies behind it to the border.
+    # Invalid pixels connect regions behind them to the border.
     dark = opened | ~often
     labels, count = ndimage.label(dark)
     along = {*labels[0], *labels[-1], *labels[:, 0], *labels[:, -1]} - {0}
@@ -180,9 +180,9 @@ def _select_along_border(low: Bools, often: Bools, is_blank: Bools) -> Bools:
 
 
 def list_runs(chosen: Bools) -> list[tuple[tuple[int, int], ...]]:
-    """List boxes (y, x), first pixel and that behind the last, that cover pixels and no others.
+    """List boxes (y, x), first pixel and one past the last, that exactly cover pixels.
 
-    Runs along x; those of rows one below the other that begin and end alike are one box.
+    They are runs along x; equal runs in consecutive rows are one box.
     """
     boxes, open_runs = list[tuple[tuple[int, int], ...]](), dict[tuple[int, int], int]()
     for y in range(len(chosen) + 1):

@@ -6,7 +6,7 @@
 - `spreading`: picks an even sample
 - `channel_votes`: combines the shifts of a pair from several channels
 
-Numbers in, numbers out: nothing here reads a pixel.
+Nothing here reads pixels.
 """
 
 from steadystack.pairs.batching import batch_pairs, count_held_frames

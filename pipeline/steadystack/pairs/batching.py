@@ -1,4 +1,4 @@
-"""Which pairs to measure together."""
+"""Group pairs into batches that are measured together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from steadystack.model import Ints
 
-# So many rows are looked at for the end of a batch, then twice as many, and so on.
+# Rows searched for the end of a batch at first; then twice as many, and so on.
 FIRST_LOOK = 256
 
 
@@ -20,17 +20,17 @@ def batch_pairs(
 ) -> Iterator[NDArray[np.int64]]:
     """Cut pairs into batches that share frames: yields each batch as row numbers into `pairs`.
 
-    The matrix of pairs is walked in square blocks that a batch can hold, so that it needs few
-    frames for many pairs: near the diagonal for windows, blocks of the triangle for all pairs.
-    Batches are of one size, give or take a pair, as far as their frames allow that. Each is made
-    when it is asked for: the first one of very many pairs is there at once.
+    The matrix of pairs is walked in square blocks that a batch can hold, so that few frames serve
+    many pairs: near the diagonal for windows, blocks of the triangle for all pairs. Batches are of
+    equal size, give or take a pair, as far as their frames allow. Each is made on demand, so the
+    first of very many pairs is available at once.
 
     Parameters
     ----------
     pairs : integer array (pairs, 2)
     most_frames : frames a batch may touch, at least 2
     most_pairs : pairs in a batch, at least 1
-    fewest : batches that there are to be at least, if there are as many pairs
+    fewest : smallest number of batches, if there are as many pairs
     """
     if most_frames < 2 or most_pairs < 1:
         raise ValueError(
@@ -48,7 +48,7 @@ def _cut(
     most_pairs: int,
     fewest: int,
 ) -> Iterator[NDArray[np.int64]]:
-    """Cut rows that come in strips into batches, as long as frames and pairs allow."""
+    """Cut strips of rows into batches, as long as frames and pairs allow."""
     left, rows = len(pairs), np.empty(0, np.int64)
     while left:
         quota = math.ceil(left / max(math.ceil(left / most_pairs), fewest))
@@ -65,7 +65,7 @@ def _cut(
 
 
 def _walk_in_blocks(pairs: Ints, side: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of `side` references at a time, those of as many moving frames together."""
+    """Yield the rows of `side` references at a time, grouped by as many moving frames."""
     strip = pairs[:, 0] // side
     order = None
     if (strip[1:] < strip[:-1]).any():
@@ -79,7 +79,7 @@ def _walk_in_blocks(pairs: Ints, side: int) -> Iterator[NDArray[np.int64]]:
 
 
 def _count_fitting(pairs: Ints, rows: Ints, most_frames: int) -> int:
-    """Count the rows, from the first on, that touch no more frames; at least 1."""
+    """Count how many of the first rows touch at most `most_frames` frames; at least 1."""
     look = FIRST_LOOK
     while True:
         touched = pairs[rows[:look]]
@@ -94,10 +94,10 @@ def _count_fitting(pairs: Ints, rows: Ints, most_frames: int) -> int:
 
 
 def count_held_frames(pairs: Ints) -> tuple[int, int]:
-    """Count the most frames to be held at a time if pairs (n, 2) are measured in this order.
+    """Count the most frames held at a time if pairs (n, 2) are measured in this order.
 
-    A frame is held from its first pair to its last. Returned are the most frames, and the most
-    roles: a frame that has been reference as well as moving frame counts twice there.
+    A frame is held from its first pair to its last. Returns the most frames, and the most roles:
+    there a frame that has been both reference and moving frame counts twice.
     """
     frames, position = np.unique(pairs, return_inverse=True)
     position = position.reshape(pairs.shape)

@@ -1,8 +1,8 @@
-"""One shift of a pair from what each of its channels says.
+"""Combine the shifts of a pair in several channels to one.
 
-Channels that agree within their errors are joined by their inverse covariances. Where they do not,
-the majority counts, if there is one; a channel so noisy that it agrees with everybody decides
-nothing between two that do not.
+Channels that agree within their errors are averaged, weighted by inverse covariance. Otherwise the
+majority counts, if there is one; a channel so noisy that it agrees with all others cannot decide
+between two that disagree.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from steadystack.model import Bools
 
-# Two channels contradict each other if they differ by more than this square of errors, which one in
-# ten thousand does by chance, by the number of axes, and by so many pixels.
+# Two channels contradict each other if they differ by more than this many squared errors (by number
+# of axes; by chance one in ten thousand does), and by more than this many pixels.
 CONTRADICTS, NEAR_PX = {1: 15.1, 2: 18.4, 3: 21.1}, 0.1
-# From so many of its deviations on above what is expected, the disagreement of channels that are
-# joined widens their error.
+# The joint error is widened if the channels' chi-square is this many of its deviations above its
+# expectation.
 SURPRISES = 3.0
-# Of an error, px: those of images without noise are as good as nothing.
+# Smallest error, px: those of images without noise are practically 0.
 LEAST_STD = 1e-6
 
 
@@ -33,7 +33,7 @@ class JoinedChannels:
     ----------
     shift, covariance : (pairs, axes) px and (pairs, axes, axes) px²; NaN where no channel has a
         shift, or those that have one contradict each other without a majority
-    weights : (pairs, channels, axes, axes), by which shifts of channels add up; 0 of those that are
+    weights : (pairs, channels, axes, axes), weights of the channels' shifts in the sum; 0 for those
         not used
     """
 
@@ -55,11 +55,10 @@ def join_channels(shift: NDArray[np.float64], covariance: NDArray[np.float64]) -
 
     Parameters
     ----------
-    shift : (pairs, channels, axes), px; NaN where a channel says nothing
+    shift : (pairs, channels, axes), px; NaN where a channel has no shift
     covariance : (pairs, channels, axes, axes), px²
 
-    The covariance of what is joined is widened by how far channels differ, where that is more than
-    their errors.
+    The joint covariance is widened where channels differ by more than their errors explain.
     """
     used = _find_majority(_agree(shift, covariance))
     axes = shift.shape[2]
@@ -86,17 +85,17 @@ def join_channels(shift: NDArray[np.float64], covariance: NDArray[np.float64]) -
 def find_widening(
     chi_squared: NDArray[np.float64], freedom: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """By what to multiply variances of values that differ by more than these say; 1: by nothing.
+    """The factor to widen variances by if values differ by more than they explain; 1: none.
 
-    `chi_squared` is the sum of their squared deviations over what is stated, of so many degrees of
-    `freedom`.
+    `chi_squared` is the sum of squared deviations over variances, with `freedom` degrees of
+    freedom.
     """
     beyond = (chi_squared - SURPRISES * np.sqrt(2 * freedom)) / freedom
     return np.asarray(np.maximum(beyond, 1))
 
 
 def _agree(shift: NDArray[np.float64], covariance: NDArray[np.float64]) -> Bools:
-    """Which channels of a pair agree (pairs, channels, channels); none with one without a shift."""
+    """Which channels of a pair agree (pairs, channels, channels); False without a shift."""
     axes = shift.shape[2]
     known: Bools = np.asarray(np.isfinite(shift).all(axis=2))
     values = np.where(known[..., None], shift, 0)
@@ -111,7 +110,7 @@ def _agree(shift: NDArray[np.float64], covariance: NDArray[np.float64]) -> Bools
 def _find_majority(agree: Bools) -> Bools:
     """The channels (pairs, channels) of the largest set of which all agree, over half of them.
 
-    None of a pair with two such sets, of which nobody knows which is right.
+    None for a pair with two such sets, as it is not known which is right.
     """
     pairs, channels = agree.shape[:2]
     count = np.einsum("pcc->pc", agree).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Some of many, spread evenly over all."""
+"""Pick some of many pairs or values, spread evenly over all."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from steadystack.model import Ints
 
 
 def spread_by_separation(apart: Ints, count: int) -> NDArray[np.intp]:
-    """Numbers of about so many pairs that are so far apart (pairs,), spread evenly over them.
+    """Pick the numbers of about `count` pairs with separations `apart` (pairs,), spread evenly.
 
-    Half are of the closer pairs, half of those that are further apart than the median.
+    Half are from the closer pairs, half from those further apart than the median.
     """
     is_far = apart > np.median(apart)
     near, far = np.flatnonzero(~is_far), np.flatnonzero(is_far)
@@ -22,6 +22,6 @@ def spread_by_separation(apart: Ints, count: int) -> NDArray[np.intp]:
 
 
 def spread_evenly(values: NDArray[Any], count: int) -> NDArray[Any]:
-    """At most so many of the values, spread evenly."""
+    """Pick at most `count` of the values, spread evenly."""
     chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
     return values[np.unique(chosen)] if len(values) else values

@@ -1,4 +1,4 @@
-"""The pairs that a strategy measures."""
+"""Select the pairs of frames that a strategy measures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Strategy: TypeAlias = Literal[
     "auto", "consecutive", "reference", "window", "separations", "multiscale", "all", "list"
 ]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
-# From so many frames on errors that add up outweigh those of pairs far apart.
+# From this many frames on, accumulated errors outweigh those of pairs far apart.
 LONG = 400
 
 
 def choose_strategy(strategy: str, frame_count: int) -> str:
-    """Choose what "auto" stands for in a series of that many frames; any other stays."""
+    """Resolve "auto" for a series of that many frames; any other strategy is returned as it is."""
     if strategy != "auto":
         return strategy
     return "window" if frame_count < LONG else "multiscale"
@@ -99,13 +99,13 @@ def _select_multiscale(frame_count: int, width: int, max_separation: int) -> NDA
     while stride < frame_count and stride <= max_separation:
         frames = np.arange(0, frame_count, stride, dtype=np.int64)
         for step in range(1, min(width, len(frames) - 1, max_separation // stride) + 1):
-            # an even step between even positions is left to the next stride, if there is one
+            # the next stride, if any, covers even steps between even positions
             again = step % 2 == 0 and 2 * stride <= max_separation
             start = np.arange(1, len(frames) - step, 2) if again else np.arange(len(frames) - step)
             pairs.append(np.stack([frames[start], frames[start + step]], axis=1))
         stride *= 2
     joined, bits = np.concatenate(pairs), frame_count.bit_length()
-    # Whole numbers are sorted in a fraction of the time of pairs.
+    # Sorting whole numbers is much faster than sorting pairs.
     order = np.sort((joined[:, 0] << bits) | joined[:, 1])
     joined[:, 0], joined[:, 1] = order >> bits, order & ((1 << bits) - 1)
     return joined
@@ -146,7 +146,7 @@ def _select_apart(frame_count: int, steps: Sequence[int]) -> NDArray[np.int64]:
     if not steps:
         raise InputError(f"no pair: all separations exceed the stack of {frame_count} frames")
     apart = np.array(steps, np.int64)
-    inner = max(frame_count - int(apart[-1]), 0)  # frames of which every step stays in the series
+    inner = max(frame_count - int(apart[-1]), 0)  # frames from which every step stays in the series
     pairs = np.empty((frame_count * len(apart) - int(apart.sum()), 2), np.int64)
     block = pairs[: inner * len(apart)].reshape(inner, len(apart), 2)
     block[:, :, 0] = np.arange(inner)[:, None]

@@ -1,8 +1,8 @@
-"""Pairs to be added where the measured ones leave the pair graph weak.
+"""Choose extra pairs where the measured ones leave the pair graph weak.
 
 A component that broke off, a cut through the series that few pairs cross, a frame with few pairs:
-each needs pairs that were not measured yet, the closest in time first. The most needed come
-first, so that a budget is spent where it counts.
+each needs pairs not yet measured, the closest in time first. The most needed pairs come first, so
+that a limited budget is spent where it counts.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from steadystack.model import LONE, Bools, Floats, Ints
 
-# A cut through the series, or a frame, with fewer pairs in the solution than this, and with no more
-# than the fraction WEAK of those planned, is weak; it gets the pairs that it lacks. With so many
-# pairs a wrong one among them is found for sure.
+# A cut through the series, or a frame, is weak if the solution uses fewer of its pairs than this,
+# and at most the fraction WEAK of those planned; it then gets the missing pairs. Among this many
+# pairs a wrong one is certain to be found.
 CUT_PAIRS, FRAME_PAIRS, WEAK = 6, 4, 0.5
-# A frame is weak, too, if its deviation is BULGE times that of the best of its neighbours, so many
-# on each side; it gets so many pairs.
+# A frame is also weak if its deviation is BULGE times that of its best neighbours, among this many
+# on each side; it then gets this many pairs.
 BULGE, NEIGHBOURS, BULGE_PAIRS = 1.5, 3, 2
 # How many frames on each side of a weak cut or frame may get pairs.
 FAR = 32
@@ -40,22 +40,22 @@ def choose_extra_pairs(
     std: Floats | None = None,
     within_reach: Callable[[int, int], bool] = lambda reference, moving: True,
 ) -> NDArray[np.int64]:
-    """Choose pairs to measure beside the measured ones, at most `budget`, the most needed first.
+    """Choose at most `budget` further pairs to measure, the most needed first.
 
     First one pair for every component that broke off, to the closest frames of another one; then
     more of these, and some across every cut through the series that few pairs cross; then pairs of
-    frames that have few, or that are known less well than the frames on both sides, with the
-    closest frames that are well known. Components, cuts and frames take turns. Where the graph is
-    as strong as planned, no pair is added.
+    frames that have few, or are known less well than the frames on both sides, with the closest
+    well-known frames. Components, cuts and frames take turns. No pair is added where the graph is
+    as strong as planned.
 
     Parameters
     ----------
     pairs : integer array (pairs, 2), those that were measured
-    used : bool array (pairs,), whether the solution makes use of them
+    used : bool array (pairs,), whether the solution uses them
     component : integer array (frames,), component of every frame; `LONE`: no pair that fits
     readable : bool array (frames,), whether anything can be measured in a frame
-    std : array (frames,), standard deviations of the shifts; None: not looked at
-    within_reach : whether a pair of frames may be found, as far as is known
+    std : array (frames,), standard deviations of the shifts; None: not considered
+    within_reach : whether, as far as is known, the search can find the shift of a pair
 
     Returns
     -------
@@ -74,7 +74,7 @@ def choose_extra_pairs(
 
 
 class _Graph:
-    """The pairs that were measured (planned), and how many of them the solution uses."""
+    """The measured (planned) pairs, and how many of them the solution uses."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class _Graph:
         )
 
     def _count_crossing(self, low: Ints, high: Ints) -> NDArray[np.int64]:
-        """Count the pairs that lead across the cut behind every frame: (frames,)."""
+        """Count the pairs that cross the cut after every frame: (frames,)."""
         change = np.bincount(low, minlength=self.count) - np.bincount(high, minlength=self.count)
         return np.asarray(np.cumsum(change), np.int64)
 
@@ -111,7 +111,7 @@ class _Graph:
         return None if same_component and not self.within_reach(low, high) else (low, high)
 
     def find_across(self, before: Sequence[int], after: Sequence[int]) -> Iterator[Pair]:
-        """Find new pairs between frames on two sides, the closest first.
+        """Find new pairs between frames on two sides of a cut, the closest first.
 
         Both sides are ordered from the closest frame to the farthest.
         """
@@ -124,7 +124,7 @@ class _Graph:
 
 
 def _find_joints(graph: _Graph) -> Iterator[Candidate]:
-    """Find pairs that join components, at as few borders as join all of them, the closest ones."""
+    """Find the closest pairs that join all components, at as few borders as possible."""
     known_frames, component = graph.known_frames, graph.component[graph.known_frames]
     borders = np.flatnonzero(component[1:] != component[:-1])
     joined = {int(number): int(number) for number in np.unique(component)}
@@ -151,7 +151,7 @@ def _find_joints(graph: _Graph) -> Iterator[Candidate]:
 
 
 def _find_cuts(graph: _Graph) -> Iterator[Candidate]:
-    """Find pairs across the cuts that few pairs lead across; cuts in a row count as one."""
+    """Find pairs across the cuts that few pairs cross; consecutive cuts count as one."""
     crossing, planned = graph.crossing, graph.crossing_planned
     weak = (crossing > 0) & (crossing < CUT_PAIRS) & (crossing <= WEAK * planned)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], weak, [0]])))
@@ -184,7 +184,7 @@ def _find_weak_frames(graph: _Graph, bulging: Ints) -> Iterator[Candidate]:
 
 
 def _find_bulging(component: Ints, std: Floats) -> NDArray[np.int64]:
-    """Find frames with a larger standard deviation than frames on both sides of them.
+    """Find frames with a larger standard deviation than the frames on both sides.
 
     Deviations grow with the distance from the anchor, so a single smaller side does not count.
     """

@@ -1,4 +1,4 @@
-"""What some frames show before a run is planned, continued or judged.
+"""Look at some of the frames before a run is planned, continued or judged.
 
 - `reach`: how far they move, and so how far to search
 - `object_tracing`: where the object is whose mask was drawn on one frame

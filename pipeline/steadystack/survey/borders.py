@@ -1,6 +1,6 @@
 """Find the pixels of a frame that seem to hold no data.
 
-They are hints for a person: no result depends on them.
+The findings are hints for the user: no result depends on them.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ from numpy.typing import NDArray
 
 from steadystack.model import Bools
 
-# Valid pixels of a line that tell whether it is of one value.
+# Fewest valid pixels of a line that show whether it holds a single value.
 LEAST_OF_LINE = 8
-# The border ends where less than this share of the next line has its value: its edge is straight,
-# as that of what is dark around an object is not.
+# A border must end with a line of which less than this share has its value: it has a straight edge,
+# unlike the dark area around an object.
 MOST_BEYOND = 0.5
-# Pixels of one value stand still if they moved by less than this, pixels, if fewer than this share
-# of those along their edge changed, and if of those beside them no frame has more of that value.
+# Pixels of one value stand still if they moved by less than this, pixels; if less than this share
+# of those along their edge changed; and if in no frame a larger share of those beside them has the
+# value.
 MOST_MOVED_PX, MOST_CHANGED, MOST_BESIDE = 0.05, 0.3, 0.2
-# Lost pixels are scattered: hardly more of their neighbours are lost than of all pixels (by this
-# share of the rest). All but 1 % of the others are far from their value, by this share of the
-# distance of the median and by so many of the steps between values.
+# Lost pixels are scattered: their neighbours are hardly more often lost than all pixels are (by
+# this share of the rest). All but 1 % of the others are far from their value, by this share of the
+# median's distance and by this many steps between values.
 MOST_TOGETHER, LEAST_APART, LEAST_STEPS = 0.15, 0.25, 4
 
-# Pixels of one value are far from all others if these are no nearer than so many times what 98 % of
-# them span. At least, and less than, these shares of the frame have that value.
+# A value is far from all others if they are no nearer than this many times the range of 98 % of
+# them. The share of the frame that has it is at least the second number, and below the third.
 FAR, FREQUENT, MOST_FAR = 1.5, 0.003, 0.6
 
 
 @dataclass(frozen=True)
 class Border:
-    """A border of one value: how many pixels of it lie along each side, the wider one per axis."""
+    """A border of one value, and its width in pixels, per axis that of the wider side."""
 
     value: float
     widths: tuple[int, ...]
@@ -96,14 +97,14 @@ def find_frequent_extremes(values: NDArray[Any], least_share: float) -> list[tup
 
 
 def find_far_value(image: NDArray[Any], valid: Bools) -> tuple[float, float] | None:
-    """Find the lowest or highest value, with its share, if many pixels have it far from all others.
+    """Find the lowest or highest value, with its share, if it is frequent and far from all others.
 
-    None if there is none: a scene may be saturated, or dark around what it shows, but the rest of
+    None if there is none. A scene may be saturated, or dark around an object, but then the rest of
     it is not that far away.
     """
     values = image[valid]
     for value, share in find_frequent_extremes(values, FREQUENT):
-        others = values[values != value].astype(np.float64)  # differences of integers wrap
+        others = values[values != value].astype(np.float64)  # integer differences would wrap
         low, high = np.percentile(others, (1, 99))
         nearest = np.abs(others - value).min()
         if share < MOST_FAR and nearest > FAR * (high - low):
@@ -117,10 +118,10 @@ def find_no_data(
     """Find values that seem to mean "no data", each with its share of the pixels of every frame.
 
     `frames` are a few of a series, far apart in time: images, and booleans of the same shape that
-    say which pixels are valid. A value is found if it is the lowest or the highest of a frame and
-    has more than `least_share` of its pixels, and if these stand still in the camera while other
-    pixels change, or are scattered and far from all others. What is dark around a scene that drifts
-    is not found.
+    say which pixels are valid. A value is found if it is the lowest or the highest of a frame, is
+    that of more than `least_share` of its pixels, and if these stand still in the camera while
+    other pixels change, or are scattered and far from all others. The dark surroundings of a
+    drifting scene are not found.
     """
     varied = [frame for frame in frames if _varies(*frame)]
     candidates = {
@@ -152,8 +153,8 @@ def _stands_still(
 ) -> bool:
     """Whether the same pixels have a value in all of at least two frames.
 
-    The edge around the pixels that have it in all frames tells by how much they moved: laid one
-    pixel to one side and to the other, two images of what stands still differ equally.
+    How far they moved shows at the edge of the pixels that have it in all frames: if they stand
+    still, two images differ equally when shifted by a pixel to one side or to the other.
     """
     valid = np.logical_and.reduce([valid for _, valid in frames])
     core = np.logical_and.reduce([image == value for image, _ in frames]) & valid
@@ -195,7 +196,7 @@ def _count_differing(first: Bools, second: Bools, valid: Bools, axis: int) -> in
 
 
 def _is_scattered(image: NDArray[Any], valid: Bools, value: float) -> bool:
-    """Whether the pixels of a value lie singly, and no other pixel is nearly as low or high."""
+    """Whether the pixels of a value are isolated, and no other pixel is nearly as low or high."""
     share = _compute_share(image, valid, value)
     holds = (image == value) & valid
     pairs = holds[..., :-1] & valid[..., 1:]

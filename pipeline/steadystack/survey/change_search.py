@@ -1,7 +1,7 @@
-"""How much of a series changes, over most of the frame, beside what its shifts explain.
+"""Measure how much of a series changes, over most of the frame, that its shifts do not explain.
 
-Where something that stands still outweighs the scene, shifts say that nothing moves, and pairs
-without it may say nothing at all. But a scene that moves behind it changes most pixels.
+Where a fixed pattern outweighs the scene, shifts indicate that nothing moves, and pairs without the
+pattern may give no shift. But a scene that moves behind it changes most pixels.
 """
 
 from __future__ import annotations
@@ -18,28 +18,30 @@ from steadystack.pairs import spread_evenly
 from steadystack.survey.slope_search import read_levelled
 from steadystack.survey.static_evidence import LITTLE
 
-# Frames lie within so many pixels of one of them, most of them: what moves by less is explained.
+# Most frames (this share) lie within this many pixels of one of them: a smaller motion is
+# explained.
 REACH, LEAST_NEAR = 0.5, 0.75
-# So many frames are looked at, at most, and no fewer.
+# Most frames, and fewest frames, that are used.
 MOST_FRAMES, FEWEST_FRAMES = 24, 6
-# The middle one of parts is off by so much of the error of one; it counts less so many errors.
+# Error of the median of parts, times the root of their number, relative to one part's error; and
+# how many errors are subtracted from it.
 MEDIAN_ERROR, ERRORS = 1.253, 2.0
-# Codecs and recorders skip blocks of this many px along an axis, or a multiple. Where at most so
-# many of the other pixels stay as they are, as by being rounded, chance makes no such block.
+# Codecs and recorders skip blocks of this many px along an axis, or a multiple. Where at most this
+# share of the other pixels stays the same (by rounding, say), chance makes no such block.
 BLOCK, MOST_UNCHANGED = 8, 0.5
-DOUBLINGS = 1, 2, 4  # by which one pixel becomes a block
-# Of fewer pairs it is not told what stands still.
+DOUBLINGS = 1, 2, 4  # steps in which a pixel grows to a block
+# With fewer pairs, what stands still cannot be told.
 FEWEST_PAIRS = 4
 
 
 def measure_changes(sample: Sample, shifts: NDArray[np.float64]) -> float:
-    """Measure how much of a sample changes beside what makes no other scene of it.
+    """Measure how much of a sample changes in a way that makes it another scene.
 
-    Relative to the detail of the mean frame; 0 where there is too little to tell, or frames move.
+    Relative to the detail of the mean frame; 0 if there is too little to tell, or if frames move.
 
     Parameters
     ----------
-    shifts : (frames, axes) pixels, NaN where not known: such frames are not looked at
+    shifts : (frames, axes) pixels, NaN where not known: such frames are not used
     """
     near, known = choose_near(shifts, REACH), np.isfinite(shifts).all(axis=1)
     if len(near) < LEAST_NEAR * known.sum():
@@ -53,11 +55,10 @@ def measure_changes(sample: Sample, shifts: NDArray[np.float64]) -> float:
 def measure_unexplained(
     sample: Sample, shifts: NDArray[np.float64], pairs: NDArray[np.int64]
 ) -> float:
-    """Measure how much of frames is left where others, moved by their shifts, are taken away.
+    """Measure how much is left of frames after subtracting others, moved by their shifts.
 
-    Relative to their detail, in the middle one of the parts of the frame and of the pairs, less two
-    errors: noise, an object in some parts, or a bad one of many frames, leave nothing. 0 if nothing
-    is told.
+    Relative to their detail; the median over the parts of the frame and the pairs, less two errors,
+    so that noise, an object in some parts, or a bad frame among many, leave nothing. 0 if unknown.
 
     Parameters
     ----------
@@ -87,16 +88,17 @@ def measure_unexplained(
 
 
 def measure_repeats(source: FrameSource, region: Slices, pairs: NDArray[np.int64]) -> float:
-    """Measure how much of what shows shifts frames repeat bit by bit, in squares of 8 px or more.
+    """Measure how much of frames' detail is repeated exactly, in squares of 8 px or more.
 
-    Noise never repeats; a recording that skips blocks which hardly change does, and holds shifts
-    back. Detail counts by the square of its slope. What repeats in all of several pairs stands
-    still in the camera, and is left to what looks for that; frames that repeat as a whole are
-    right. 0 if it is too little to be told, or values are so coarse that most stay as they are.
+    Noise never repeats; but a recording that skips blocks with little change repeats them, which
+    pulls shifts towards 0. Detail counts by the square of its slope, as that is what shows shifts.
+    What repeats in all of several pairs is fixed pattern, which other checks find; frames that
+    repeat as a whole are right. 0 if too little repeats, or if values are so coarse that most stay
+    the same.
 
     Parameters
     ----------
-    region : the part of the frame that is looked at
+    region : the part of the frame that is used
     pairs : (pairs, 2) of frames
     """
     told = [_compare_pixels(source, region, *pair) for pair in pairs.tolist()]
@@ -121,13 +123,13 @@ def measure_repeats(source: FrameSource, region: Slices, pairs: NDArray[np.int64
 
 @dataclass(frozen=True, eq=False)
 class _Compared:
-    """The pixels of a frame beside those of another one, which it is compared with.
+    """The pixels of a frame compared with those of another one.
 
     Attributes
     ----------
     frame : its number
-    same, valid : which are the same, and valid in both
-    repeats : which lie in a square of valid ones that are all the same
+    same, valid : which pixels are the same, and which are valid in both
+    repeats : which pixels lie in a square of valid pixels that are all the same
     """
 
     frame: int

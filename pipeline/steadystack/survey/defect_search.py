@@ -1,4 +1,4 @@
-"""What of the camera stands out wherever the scene is: pixels, and whole rows and columns."""
+"""Find defects of the camera, pixels or whole lines, that stand out wherever the scene is."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup, leave_out_found
 from steadystack.run_log import count_steps
 
-# Defects are at most so many pixels, and this part of a frame.
+# Most pixels that can be defects, in all and as a fraction of a frame.
 MOST_DEFECTS, MOST_SHARE = 20_000, 0.05
-# Where frames as they are have no shifts to tell lines by, they are looked at in this band, px.
+# If unfiltered frames have no shifts, those to separate lines by are measured in this band, px.
 LOW_PASS, HIGH_PASS = 1.0, 10.0
-# Lines are looked for where rows or columns have this share of the slopes in the mean over time.
+# Lines are searched for if rows or columns make up this share of the slopes of the mean frame.
 LINED = 0.25
 
 
 def find_defects(setup: Setup) -> Defects | None:
     """Find pixels of the camera that stand out wherever the scene is, in any channel.
 
-    They are looked for in frames spread over the series, then in those of ever shorter times in
-    its middle, until the pairs of these tell where the scene is. None: the settings do not ask for
-    it, there are too few frames, or they are measured in blocks, for which it would take long.
+    The search uses frames spread over the series, then over ever shorter times in its middle, until
+    pairs of them show where the scene is. None: the settings do not ask for it, there are too few
+    frames, or they are measured in blocks, which would take too long.
     """
     source, found = setup.series.source, None
     if setup.config.mask.defects is None or len(setup.method.search.blocks) > 1:
@@ -75,7 +75,7 @@ def _find_defects_in(setup: Setup, frames: NDArray[np.int64]) -> Defects | None:
     shown, most = look.frames, min(MOST_DEFECTS, MOST_SHARE * look.images[0].size)
     standing = [find_outstanding(look.images, look.valid)]
     for one in sources[1:]:
-        look = None  # of several channels, the images of one are held, and read again below
+        look = None  # only one channel is held in memory; others are read again
         look = _look_at(one, frames)
         standing.append(np.empty(0, np.intp) if look is None else find_outstanding(*look[1:]))
     found = Defects(len(shown), sum(map(len, standing)))
@@ -104,7 +104,7 @@ def _find_defects_in(setup: Setup, frames: NDArray[np.int64]) -> Defects | None:
 
 
 class _Look(NamedTuple):
-    """What was read of some frames: their numbers, and as `standardize` gives them."""
+    """Some frames as read: their numbers, and their images from `standardize`."""
 
     frames: NDArray[np.int64]
     images: NDArray[np.float32]
@@ -131,7 +131,7 @@ def _select(
     known: NDArray[np.int64],
     positions: NDArray[np.float64],
 ) -> NDArray[np.intp]:
-    """Select the pixels that stay; `positions` are of the frames `known`, in ascending order."""
+    """Select the pixels that stay fixed; `positions` are those of the frames `known`, in order."""
     if look is None:
         return pixels[:0]
     inside = np.isin(look.frames, known)
@@ -142,11 +142,10 @@ def _select(
 def find_lines(setup: Setup) -> FixedLines | None:
     """Find rows and columns of the camera that differ from others wherever the scene is.
 
-    They are looked for where much of what is steady in the frames' mean is of whole rows or
-    columns; in frames spread over the series, or of a shorter time in its middle if the former
-    have no shifts. None: the settings do not ask for it, a flat field or a fixed pattern tells of
-    them already, there are too few frames, or they are measured in blocks, for which it would take
-    long.
+    They are searched for if whole rows or columns make up much of the detail in the frames' mean;
+    in frames spread over the series, or over a shorter time in its middle if the former have no
+    shifts. None: the settings do not ask for it, a flat field or a fixed pattern contains them
+    already, there are too few frames, or they are measured in blocks, which would take too long.
     """
     source, method = setup.series.source, setup.method
     has_image = method.fixed_pattern is not None or method.flat_field is not None
@@ -198,7 +197,7 @@ def _find_lines_in(setup: Setup, frames: Ints) -> FixedLines | None:
 
 
 def _find_positions(setup: Setup, frames: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The shifts of frames without any lines (frames, axes), in a band if not as they are; NaN."""
+    """Shifts (frames, axes) of frames with lines removed, band-passed if need be; NaN: unknown."""
     source, method = LinelessFrames(setup.series.source), setup.method
     plain = Sample(source, method, setup.size, frames, np.ones(len(frames)))
     positions = np.full((len(frames), len(source.frame_shape)), np.nan)
@@ -221,7 +220,7 @@ def _center(image: NDArray[Any], valid: Bools) -> NDArray[np.float32]:
 
 
 def _list_looked_at(source: FrameSource) -> Iterator[NDArray[np.int64]]:
-    """List frames to be looked at: spread over a series, then over ever shorter times in it."""
+    """List the frames to use: spread over a series, then over ever shorter times in it."""
     span = source.frame_count
     while span >= FEWEST_LOOKED_AT:
         begin = (source.frame_count - span) // 2

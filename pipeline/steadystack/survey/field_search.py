@@ -1,4 +1,4 @@
-"""Where the frames of a series show no scene, such as outside of a round field of view."""
+"""Find where the frames of a series show no scene, such as outside a round field of view."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
 from steadystack.run_log import count_steps
 
-# At least so many frames tell what changes; as many as a scene takes to move.
+# Fewest frames that show what changes: as many as a scene needs to move.
 FEWEST_FRAMES = 6
-# Larger frames are looked at by the means of boxes of pixels; so many along the longer side.
+# Larger frames are averaged over boxes of pixels, this many along the longer side.
 MOST_ALONG = 512
 
 
 def find_field_of_view(setup: Setup) -> FieldOfView | None:
-    """Find which part of the frames shows no scene; whether it matters is still to be told.
+    """Find which part of the frames shows no scene; whether that matters is decided later.
 
     Returns
     -------
     What was found, with boxes of all pixels outside. None: the settings do not ask for it, there
-    are too few frames, or they are measured in blocks or in windows, for which it would take long.
+    are too few frames, or they are measured in blocks or windows, which would take too long.
     """
     source, region = setup.series.source, setup.method.whole_region
     is_whole = len(setup.method.search.blocks) == 1 and setup.series.places is None
@@ -55,9 +55,9 @@ def find_field_of_view(setup: Setup) -> FieldOfView | None:
 def _shrink(
     image: NDArray[np.float32], valid: Bools, box: int
 ) -> tuple[NDArray[np.float32], Bools]:
-    """The means of square boxes of the valid pixels; those with half of their pixels are valid.
+    """Average valid pixels over square boxes; boxes with half of their pixels valid are valid.
 
-    Of a volume, in as many planes as are to be held.
+    Of a volume, only as many planes are used as may be held in memory.
     """
     if image.ndim > 2:
         planes = max(1, FIELD_PIXELS // (image[0].size // box**2 + 1))
@@ -76,7 +76,7 @@ def _shrink(
 
 
 def _list_boxes(unseen: Bools, box: int, region: Slices) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """The boxes of a stack's pixels outside, in all planes; found in a region, by boxes of it."""
+    """Convert what was found in a region, box by box, to boxes of the stack, in all planes."""
     planes = tuple((side.start, side.stop) for side in region[:-2])
     boxes = []
     for run in list_runs(unseen):

@@ -1,4 +1,4 @@
-"""Where an object is in each frame, whose mask is drawn on one: found from frame to frame."""
+"""Trace an object whose mask is drawn on one frame through all other frames."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from steadystack.register import register_as_it_is
 from steadystack.run_log import count_steps
 from steadystack.units import parse_shift_bounds
 
-# How far it is searched for from one frame to the next where the settings do not say: half its
-# sides, but at least and at most so many pixels.
+# How far an object is searched for from one frame to the next if the settings do not say: half its
+# sides, but at least and at most this many pixels.
 SEARCHED = 16, 128
-# An object that is found is looked for once more in the first frame, within so many pixels.
+# An object that was found is compared once more with the first frame, within this many pixels.
 NEAR = 4
-# It is seen where this share of its pixels is valid.
+# An object is visible if this share of its pixels is valid.
 LEAST_SEEN = 0.25
 
 
 def follow_object(setup: Setup) -> tuple[Setup, ObjectPath | None]:
-    """The run in windows that follow the object of the settings, and its path; as it is without.
+    """The run in windows that follow the object of the settings, and its path; else unchanged.
 
-    What is found of the camera elsewhere is not looked for in windows.
+    In windows, defects and fixed patterns of the camera are not searched for.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class _Tracer:
     ----------
     mask : of the object, in the box that holds it
     first : of that box in the frame `anchor`
-    reach : how far it may go from one frame to the next, pixels per axis
+    reach : how far it may move from one frame to the next, pixels per axis
     """
 
     source: FrameSource
@@ -109,7 +109,7 @@ class _Tracer:
                 near = self.reach if place is None else np.minimum(NEAR, self.reach)
                 expected = found[last] if place is None else place
                 sure = place
-                if key != last:  # no error adds up as long as the first frame is alike
+                if key != last:  # errors do not add up while the object looks as in the first frame
                     sure = self.find_in(frame, key, found[key], near, expected)
                 if sure is None and place is not None:
                     key = last
@@ -131,10 +131,10 @@ class _Tracer:
         reach: NDArray[np.int64],
         expected: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64] | None:
-        """Find the place of the box in a frame by another frame, where it is known.
+        """Find the place of the box in a frame by comparison with one in which it is known.
 
-        It is searched for within `reach` around `expected`, or around where it was; None: it is not
-        found.
+        It is searched for within `reach` around `expected`, or around where it was; None if it is
+        not found.
         """
         expected = place if expected is None else expected
         one, other = self.look(known, place, reach), self.look(frame, expected, reach)
@@ -159,7 +159,7 @@ class _Tracer:
         return found
 
     def look(self, frame: int, place: NDArray[np.float64], beyond: Any) -> Frame:
-        """Read the box at a place, and so many pixels beyond it."""
+        """Read the box at a place, with a margin of `beyond` pixels."""
         first = np.rint(place).astype(int) - beyond
         sides = np.array(self.mask.shape) + 2 * np.asarray(beyond)
         return read_window(self.source, frame, first.tolist(), sides.tolist())

@@ -1,4 +1,4 @@
-"""How far to search: what some pairs of coarse frames move by."""
+"""Estimate how far to search, from the shifts of some pairs of coarse frames."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from steadystack.pairs import spread_by_separation
 from steadystack.planning import Setup
 from steadystack.register import register_all_as_they_are
 
-# Largest side of coarse frames, px; how many pairs are looked at, half of them close, half far
-# apart; the share of them that must have a shift.
+# Largest side of coarse frames, px; number of pairs, half of them close together, half far apart;
+# the share of them that must have a shift.
 COARSE_SIDE, PAIRS, FOUND = 128, 32, 0.5
-# Searched are so many times the farthest of them, and so many pixels more, at least so many.
+# Searched is this many times the largest shift, plus this many pixels, but at least this many.
 TIMES, MORE, LEAST = 2, 16, 32
-# Where nothing is known, a quarter of a frame is searched, px, but no more than this.
+# If nothing is known, a quarter of a frame is searched, but at most this many pixels.
 GUESSED = 128
-# Near every lag is searched, where that is this share of a frame: nothing would be won.
+# If the range is this share of a frame, every lag is searched: limiting it would save nothing.
 NEARLY_ALL = 0.5
 HALF = 0.5
 
 
 def find_reach(setup: Setup) -> Reach | None:
-    """Find how far the frames of the pairs of a run lie apart, seen on some, coarsely.
+    """Estimate the largest shift of a run's pairs, from some pairs of coarse frames.
 
-    Every lag is searched, in frames that are averaged over squares. Of frames that are measured in
-    blocks it would take long: a quarter of them, or less, is a guess. None: the settings do not
+    Every lag is searched, in frames that are averaged over squares. For frames measured in blocks
+    that would take too long: a quarter of a frame, or less, is a guess. None: the settings do not
     ask for it, or searches have centres.
     """
     method = setup.method
@@ -52,7 +52,7 @@ def find_reach(setup: Setup) -> Reach | None:
         for frame, image in zip(frames.tolist(), images, strict=True)
     }
     moved = _measure(coarse, pairs, steps)
-    if len(moved) < FOUND * len(pairs):  # noise drowns in larger boxes
+    if len(moved) < FOUND * len(pairs):  # larger boxes average out more noise
         halves = [min(2, size) for size in coarse[int(frames[0])][0].shape]
         coarser = {frame: average_boxes(*image, halves) for frame, image in coarse.items()}
         steps = [step * half for step, half in zip(steps, halves, strict=True)]
@@ -63,8 +63,8 @@ def find_reach(setup: Setup) -> Reach | None:
 def choose_reach(moved: Sequence[NDArray[np.float64]], looked_at: int, sides: Ints) -> Reach:
     """Choose how far to search in frames of these sides (axes,), pixels.
 
-    `moved` are how far the frames of pairs lie apart (axes,), pixels, of those of the pairs that
-    were `looked_at` of which that is known.
+    `moved` are the sizes of shifts (axes,), pixels, of those of the `looked_at` pairs that have
+    one.
     """
     if len(moved) < FOUND * looked_at:
         bounds = np.clip(sides // 4, LEAST, GUESSED)
@@ -77,9 +77,9 @@ def choose_reach(moved: Sequence[NDArray[np.float64]], looked_at: int, sides: In
 
 
 def find_coarse_shift(setup: Setup, reference: int, moving: int) -> NDArray[np.float64] | None:
-    """Find the shift of a pair of frames, wherever it lies, seen coarsely: (axes,), pixels.
+    """Find the shift of a pair of coarse frames, at any lag: (axes,), pixels.
 
-    None: it is not seen; frames that are measured in blocks are not looked at.
+    None if it is not found, or if frames are measured in blocks.
     """
     method = setup.method
     if len(method.search.blocks) > 1:
@@ -96,7 +96,7 @@ def find_coarse_shift(setup: Setup, reference: int, moving: int) -> NDArray[np.f
 def _measure(
     images: Mapping[int, tuple[Floats, Bools]], pairs: Ints, steps: Sequence[int]
 ) -> list[NDArray[np.float64]]:
-    """Measure how far the frames of pairs lie apart, pixels of the whole frames, where it is known.
+    """Measure the sizes of the shifts of pairs, in pixels of the full frames, where known.
 
     `images` are averaged over boxes of `steps` pixels.
     """
@@ -109,7 +109,7 @@ def _register_coarse(
 ) -> list[NDArray[np.float64] | None]:
     """Find the shifts of pairs of coarse images with their masks, in their pixels.
 
-    They may be those of the negative; None: there is none.
+    Contrast may be inverted; None: there is no shift.
     """
     both = [(int(reference), int(moving)) for reference, moving in pairs]
     found = register_all_as_they_are(images, both)
@@ -125,9 +125,9 @@ def _register_coarse(
 def average_boxes(
     image: Floats, valid: Bools, steps: Sequence[int], share: float = HALF
 ) -> tuple[NDArray[np.float64], Bools]:
-    """Average the valid pixels of boxes with these sides; valid where this share of a box is.
+    """Average the valid pixels of boxes of these sides; a box is valid if this share of it is.
 
-    What is left at the end of an axis and fills no box is left out.
+    Pixels at the end of an axis that do not fill a box are dropped.
     """
     counts = [size // step for size, step in zip(image.shape, steps, strict=True)]
     inside = tuple(slice(0, count * step) for count, step in zip(counts, steps, strict=True))

@@ -1,4 +1,4 @@
-"""How far what stands still pulls shifts that are small beside the details of the scene."""
+"""Measure how far a fixed pattern pulls shifts that are small compared with the scene's details."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from steadystack.measure import Sample
 from steadystack.model import Bools, FixedPatternEffect, Ints
 from steadystack.pairs import spread_evenly
 
-# Frames lie within so many pixels of one of them along each axis; so many of them are looked at.
+# Frames used lie within this many pixels of one of them along each axis; at most this many.
 REACH, MOST_FRAMES = 1.0, 32
-# They are this share of all at least: of a series that moves by more, pairs tell better.
+# They must be at least this share of all: if a series moves by more, pairs show it better.
 LEAST_NEAR = 0.5
-# A scene that becomes another one leaves so many times what changes from frame to frame. (Of 60
-# random series with faults those that did left 1.4 to 1.6; slow ones with a fixed pattern 1.0 to
-# 1.2.)
+# In a scene that turns into another, the unexplained variance is at least this many times the
+# change from frame to frame. (Of 60 random series with faults, those that did had 1.4 to 1.6; slow
+# ones with a fixed pattern 1.0 to 1.2.)
 MOST_LEFT = 1.3
 
 
 def read_levelled(
     sample: Sample, frames: Ints, *, filtered: bool
 ) -> tuple[NDArray[np.float32], Bools] | None:
-    """Read some of a sample's frames, by index, of mean 0 where all are valid, and 0 elsewhere.
+    """Read some frames of a sample, by index, with mean 0 where all are valid, and 0 elsewhere.
 
-    Returns them (frames, ...), in order, and what all of them show; None: nothing.
+    Returns them (frames, ...), in order, and the pixels valid in all of them; None: there are none.
     """
     chosen = np.zeros(len(sample.frames), bool)
     chosen[frames] = True
@@ -48,12 +48,12 @@ def read_levelled(
 def measure_slopes(
     sample: Sample, shifts: NDArray[np.float64], std: NDArray[np.float64]
 ) -> FixedPatternEffect | None:
-    """Measure how far a static image pulls the shifts of a sample's frames towards zero.
+    """Measure how far a fixed pattern pulls the shifts of a sample's frames towards zero.
 
-    By which share of the slopes moves; if a static image is subtracted, by which factor the slopes
-    of the frames without that are too large for the shifts. No pairs are measured anew: those that
-    are told are of the first half of the frames with the other. None where too little moves, or is
-    valid.
+    It follows from the share of the slopes that moves; if a fixed pattern is subtracted already,
+    from the factor by which the slopes of the remaining frames are too large for the shifts. No
+    pairs are measured: those counted join the first half of the frames with the second. None if too
+    little moves or is valid.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def measure_slopes(
     if found is None:
         return None
     share, error = found.share, found.error
-    if sample.method.fixed_pattern is not None:  # what was subtracted may hold some of the scene
+    if sample.method.fixed_pattern is not None:  # it may contain some of the scene
         share, error = found.scale, found.scale_error
     half = (len(moves) + 1) // 2
     length = float(np.linalg.norm(moves[half:] - moves[: len(moves) - half], axis=1).mean())

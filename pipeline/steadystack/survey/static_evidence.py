@@ -1,4 +1,4 @@
-"""Whether an image that stands still is certain, or a scene that changes may look like one."""
+"""Tell whether a fixed pattern is certain, or whether a changing scene may look like one."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from steadystack.measure import PatternEstimate, Sample, has_shift
 from steadystack.model import FixedPatternEffect, Floats, Ints, PairStatus
 from steadystack.register import register_as_it_is
 
-# A static image is certain if a scene and a static image leave a residual of at most this many
-# times the noise, or if the means of the two halves of a series follow less than this share of a
-# drift of at least this many pixels.
-# Of 288 series without a static image (drifts of 0 to 10 px, noise of 0 to 3 deviations, bleaching,
-# flicker, scenes that change) two were reported, bleaching to a third at drifts of 1 and 3 px.
+# A fixed pattern is certain if it and a scene leave a residual of at most this many times the
+# noise, or if the means of the two halves of a series follow less than this share of a drift of at
+# least this many pixels. Of 288 series without one (drifts of 0 to 10 px, noise of 0 to 3
+# deviations, bleaching, flicker, scenes that change) two were reported, bleaching to a third at
+# drifts of 1 and 3 px.
 MOST_LEFT, STAYS_BEHIND, LEAST_DRIFT = 1.3, 0.6, 0.1
-# A static image whose slopes have less than this share of the mean square of the scene's pulls by
-# less than anything that is told: in series that drift, such images were first told at 0.09.
+# If the mean square of a fixed pattern's slopes is less than this share of the scene's, its pull is
+# too small to be found: in drifting series, such patterns were first found at 0.09.
 LITTLE = 0.02
-# Passes by which a static image and a scene are separated whose shifts are known.
+# Iterations that separate a fixed pattern from a scene whose shifts are known.
 PASSES = 4
-# Waves above this share of the finest hold hardly more than noise.
+# Frequencies above this share of the highest contain little but noise.
 FINEST = 0.8
 
 
 def is_explained(sample: Sample, estimate: PatternEstimate, pairs: Ints) -> bool:
-    """Whether a static image and one scene leave little more than the noise of the frames.
+    """Whether a fixed pattern and one scene explain the frames but for little more than noise.
 
-    The noise is what the closer half of the pairs does not have in common. A scene that changes
-    leaves more, and its changes, which do not move with it, are easily taken for shifts.
+    The noise is the part that the frames of the closer half of the pairs do not share. A scene that
+    changes leaves more, and its changes, which do not move with it, are easily taken for shifts.
     """
     close = pairs[np.argsort(np.abs(pairs[:, 1] - pairs[:, 0]), kind="stable")[: len(pairs) // 2]]
     pattern = estimate.separated.pattern
@@ -48,7 +48,7 @@ def is_explained(sample: Sample, estimate: PatternEstimate, pairs: Ints) -> bool
 
 
 def is_left_behind(sample: Sample, shifts: Floats) -> bool:
-    """Whether the means of the series' two halves lie on each other although the scene drifts.
+    """Whether the means of the series' two halves coincide although the scene drifts.
 
     `shifts` are (frames, axes), pixels.
     """
@@ -67,11 +67,12 @@ def is_left_behind(sample: Sample, shifts: Floats) -> bool:
 
 
 def has_little_detail(sample: Sample, shifts: NDArray[np.float64]) -> bool:
-    """Whether what stands still has so little detail beside the scene that it pulls no shift.
+    """Whether a fixed pattern has too little detail, next to the scene, to pull shifts.
 
-    Where two images are added up, the peak lies between those of both, nearer to the steeper: in a
-    small step, each counts by the mean square of its slope. That is the product of the slopes in
-    every other frame and in the rest, in which noise has no part. `shifts` are (frames, axes), px.
+    The peak of the sum of two images lies between those of both, nearer to that of the steeper
+    image: for a small step each counts by the mean square of its slope. That is estimated by the
+    product of the slopes in every other frame and in the rest, to which noise does not contribute.
+    `shifts` are (frames, axes), px.
     """
     views = []
     for half in range(2):
@@ -96,18 +97,18 @@ def has_little_detail(sample: Sample, shifts: NDArray[np.float64]) -> bool:
 def tell_separable(
     effect: FixedPatternEffect | None, sample: Sample, shifts: NDArray[np.float64]
 ) -> FixedPatternEffect | None:
-    """Add to an effect what of the scene a static image could not take that was estimated from it.
+    """Add to an effect the share of the scene that an estimated fixed pattern cannot absorb.
 
-    Detail much wider than the scene moves is nearly alike in all frames: the share of it that is
-    their mean may as well stand still. Detail counts by what it tells of a shift, the square of
-    its slope. `shifts` are those of the sample's frames (frames, axes), px. None stays where
+    Detail much wider than the scene's motion is nearly the same in all frames, so the part of it in
+    their mean may as well stand still. Detail counts by what it tells about a shift, the square of
+    its slope. `shifts` are those of the sample's frames (frames, axes), px. It stays None if
     nothing can be separated.
     """
     estimate = sample.separated(shifts, passes=PASSES)
     if estimate is None:
         return effect
     moved = estimate.shifts[has_shift(estimate.shifts)]
-    scene = next(estimate.separated.view_scene([moved[len(moved) // 2]]))  # without edges of masks
+    scene = next(estimate.separated.view_scene([moved[len(moved) // 2]]))  # has no mask edges
     noise = estimate.separated.residual / len(moved)
     share = _find_separable_share(scene, moved, noise, sample.method.conditioning)
     effect = effect or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
@@ -117,10 +118,10 @@ def tell_separable(
 def _find_separable_share(
     scene: Floats, shifts: Floats, noise: float, conditioning: Conditioning
 ) -> float:
-    """Find the share of the squares of a scene's slopes that is not alike where it is shifted.
+    """Find the share of a scene's squared slopes that changes when it is shifted.
 
-    Along the axis where it is least. `shifts` are (frames, axes), px, `noise` the variance of what
-    is in the scene beside it, `conditioning` has the filters by which pairs see it.
+    Of the axis with the smallest share. `shifts` are (frames, axes), px, `noise` the variance of
+    the noise in the scene, `conditioning` has the filters that pairs are measured with.
     """
 
     def multiply(factors: Iterable[NDArray[Any]]) -> NDArray[Any]:
@@ -139,7 +140,7 @@ def _find_separable_share(
         seen = seen * (1 - lost) ** 2
     finest = reduce(np.maximum, [np.abs(k) for k in waves]) > FINEST * np.pi
     of_noise = noise * np.sum(window**2)
-    if finest.any():  # what no scene explains may be a scene that changes, or turns
+    if finest.any():  # the unexplained part may be a scene that changes or rotates
         of_noise = np.fmin(of_noise, power[finest].mean())
     mean = np.zeros(shape, complex)
     for shift in shifts:
@@ -148,7 +149,7 @@ def _find_separable_share(
     shares = []
     for k, size in zip(waves, shape, strict=True):
         slopes = k**2 * seen * (power - of_noise)
-        if slopes.sum() <= 0:  # what was taken for noise is not
+        if slopes.sum() <= 0:  # so it was not noise
             slopes = k**2 * seen * power
         if size > 1 and slopes.any():
             shares.append(float((slopes * differs).sum() / slopes.sum()))

@@ -1,4 +1,4 @@
-"""Whether the frames of a stack are those that were measured: checksums of a few of them."""
+"""Check by checksums of a few frames that a stack is still the one that was measured."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from steadystack.model import (
     is_of_one_value,
 )
 
-# Most pixels of a frame that are summed up: those around its middle, of larger ones.
+# Most pixels of a frame that enter its checksum; of larger frames, those around the middle.
 MOST_PIXELS = 2**24
 
 
 class FrameSums:
-    """Checksums of frames as the stack holds them, whatever is masked; each is read once.
+    """Checksums of frames as stored, regardless of masks; each frame is read once.
 
     `source` is where frames are read, `numbers` theirs in the whole stack.
     """
@@ -44,13 +44,13 @@ class FrameSums:
 
         Parameters
         ----------
-        attributes : of a dataset, whose checksums stay
-        frames : those to choose from; None: all
+        attributes : those of a dataset; its checksums are kept
+        frames : the frames to choose from; None: all
 
         Returns
         -------
-        the attribute of the dataset, without frames that are not whole or of one value: they may
-        be written yet
+        the attribute of the dataset, without frames that are incomplete or of one value, as they
+        may still be written
         """
         usable = range(self._source.frame_count) if frames is None else frames
         known, taken = _parse(attributes), {}
@@ -61,10 +61,10 @@ class FrameSums:
         return {FRAME_CHECKSUMS: json.dumps(taken)}
 
     def check(self, attributes: Mapping[str, str], path: str) -> None:
-        """Raise InputError if a frame is not what it was when the dataset at a path was measured.
+        """Raise InputError if a frame has changed since the dataset at a path was measured.
 
-        `attributes` are its own. A frame that cannot be read is not judged, nor is any where there
-        are no checksums, as in datasets of earlier versions.
+        `attributes` are those of the dataset. Frames that cannot be read are skipped, and all are
+        if there are no checksums, as in datasets of earlier versions.
         """
         for frame in self._list_changed(_parse(attributes)):
             status, _ = self._sum(frame)
@@ -77,10 +77,10 @@ class FrameSums:
             )
 
     def choose_digest(self, digest: str, known: Sequence[str]) -> str:
-        """Choose the digest of what is made of the frames, which tells of some of them.
+        """Choose the digest for results made from the frames; it covers checksums of some of them.
 
-        It is the first of those that are `known`, of what was made before, that begins with
-        `digest`, as those of earlier versions do, and of whose frames none is another now.
+        It is the first of the digests `known` from earlier results that begins with `digest` (as
+        those of earlier versions do) and none of whose frames has changed.
         """
         for other in known:
             own, *joined = other.split("_")
@@ -88,11 +88,11 @@ class FrameSums:
             is_alike = own == digest and all(number.isdecimal() for number, _ in pairs)
             if is_alike and not self._list_changed({int(number): sum_ for number, sum_ in pairs}):
                 return other
-        taken = _parse(self.take({}))  # one word, as files and stores keep it
+        taken = _parse(self.take({}))  # a single word, so that files and stores can keep it
         return "_".join([digest, *(f"{frame}x{found}" for frame, found in taken.items())])
 
     def _list_changed(self, checksums: Mapping[int, str]) -> list[int]:
-        """List the frames of other checksums than these; one that cannot be read is not judged."""
+        """List the frames whose checksums differ from these; unreadable frames are skipped."""
         changed = []
         for frame, expected in checksums.items():
             if frame >= self._source.frame_count:
@@ -103,7 +103,7 @@ class FrameSums:
         return changed
 
     def _sum(self, frame: int) -> tuple[FrameStatus, str]:
-        """How a frame is read, and its checksum; "": it is of one value."""
+        """The status of reading a frame, and its checksum; "": all pixels have one value."""
         if frame not in self._read:
             read = self._source.read(frame, self._region)
             self._read[frame] = read.status, compute_checksum(read)
@@ -119,7 +119,7 @@ def compute_checksum(read: Frame) -> str:
 
 
 def choose_region(shape: Sequence[int]) -> Slices:
-    """Choose the region of frames of a shape that is summed up: fewer planes, then fewer lines."""
+    """Choose the region for checksums of frames of a shape: fewer planes, then fewer lines."""
     region = []
     for axis, size in enumerate(shape):
         most = max(1, MOST_PIXELS // math.prod(shape[axis + 1 :]))
