@@ -27,8 +27,8 @@ class LinelessFrames(ChangedFrames):
 class LevelledFrames(ChangedFrames):
     """Frames with each row and column raised to the level of the brightest one; (): unchanged.
 
-    Raising them keeps values above those of the stack, as roots and logarithms need. A frame of one
-    value has no lines, and is unchanged.
+    As lines are only raised, no value falls below those of the stack, as roots and logarithms need.
+    A frame of one value has no lines, and is unchanged.
     """
 
     rows: tuple[float, ...] = ()

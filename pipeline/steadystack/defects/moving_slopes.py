@@ -207,7 +207,7 @@ def _make_splines(image: Floats, valid: Bools) -> NDArray[np.float64]:
 
 
 def _make_kernels(moves: Floats, reach: int) -> NDArray[np.float64]:
-    """What coefficients of splines are correlated with to move an image (frames, taps, ...)."""
+    """Kernels (frames, taps, ...) whose correlation with spline coefficients moves an image."""
     from scipy import interpolate  # slow to import, and rarely needed
 
     # cubic, NaN beyond its ends

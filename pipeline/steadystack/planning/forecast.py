@@ -1,4 +1,4 @@
-"""Forecast what a run will do and need, from integers alone, before anything is read."""
+"""Forecast what a run will do and need, from sizes and counts, before anything is read."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from steadystack.planning.layout import (
     count_wanted_workers,
 )
 
-# How often the estimate of a static image reads its frames at most, and how often a round of the
-# refine, or all of the linear motion, reads all of them.
+# Most times that the estimate of a fixed pattern reads its frames, and how often a round of
+# refinement, or the whole fit of the linear motion, reads all frames.
 STATIC_READS, REFINE_READS, MOTION_READS = 12, 3, 8
-# Frames that are read for the mean that an external reference is compared with, at most, and what
-# registering it at every shift takes, bytes per pixel: 480 to 640 were seen.
+# Most frames read for the mean that is compared with an external reference, and the memory for
+# registering it at every shift, bytes per pixel: 480 to 640 were observed.
 OUTSIDE_READS, OUTSIDE_PIXEL_BYTES = 32, 700
 
 
@@ -41,9 +41,9 @@ OUTSIDE_READS, OUTSIDE_PIXEL_BYTES = 32, 700
 class CorrectedPlan:
     """Forecast of the corrected stack, mean or movie: pixels per array axis, levels, tasks, bytes.
 
-    A movie has no `levels`, 0. `written_bytes` are those of all levels before they are compressed.
-    `known` says whether they follow from shifts that are there: before, crop and expand count as if
-    no frame moved.
+    A movie has 0 `levels`. `written_bytes` are those of all levels before they are compressed.
+    `known` says whether the numbers follow from solved shifts; before that, crop and expand are
+    planned as if no frame moved.
     """
 
     shape: tuple[int, ...]
@@ -55,7 +55,7 @@ class CorrectedPlan:
     what: str = "corrected"
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the corrected stack for a reader, as names and values."""
+        """Describe the corrected stack for the user, as names and values."""
         condition = "" if self.known else " if nothing moved"
         return [
             (
@@ -73,14 +73,14 @@ class Plan:
 
     Only the `region` of a frame is read (pixels per axis), in `blocks`; the first of them is cut
     into tiles of `tile` pixels with transforms of `fft_shape`. `task_bytes`, `frames_per_task` and
-    `pairs_per_task` are the largest task's. With initial shifts, `max_shift` is around them; pairs
-    are measured in `centres` groups of about the same centre of the search (0: none). At most
-    `extra_pairs` more are measured in a second round, with its own tasks. `further_bytes` are read
-    at most for flat field, static image and refine. `refine_bytes` is what a task of the refine
-    needs, `own_bytes` what this process does; `workers` of the `wanted_workers` fit into
-    `memory_bytes` (0: they are not of this machine), each of them of `worker_bytes`. The shifts
-    dataset has `dataset_bytes` before compression. `corrected`, `mean` and `movie` are None where
-    they are not asked for. With `auto` a run lowers `max_shift` to what some of its pairs ask for.
+    `pairs_per_task` are those of the largest task. With initial shifts, `max_shift` is around them;
+    pairs are measured in `centres` groups with similar centres of the search (0: none). At most
+    `extra_pairs` more are measured in a second round, with its own tasks. At most `further_bytes`
+    are read for flat field, fixed pattern and refinement. A refinement task needs `refine_bytes`,
+    this process `own_bytes`; `workers` of the `wanted_workers` fit into `memory_bytes` (0: they are
+    not on this machine), each needing `worker_bytes`. The shifts dataset has `dataset_bytes` before
+    compression. `corrected`, `mean` and `movie` are None where they are not asked for. With `auto`
+    a run lowers `max_shift` to what some of its pairs require.
     """
 
     frames: int
@@ -115,7 +115,7 @@ class Plan:
     threads: int = 1
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the plan for a reader, as names and values."""
+        """Describe the plan for the user, as names and values."""
         further = f", and up to {format_mib(self.further_bytes)} more" if self.further_bytes else ""
         extra, groups = self.extra_pairs, self.centres
         more = (
@@ -178,9 +178,9 @@ class MemoryNeeds:
 
     Attributes
     ----------
-    task, refine : what a task that measures pairs needs at most, and what one of the refine needs
-    own : what this process needs without tasks
-    worker : what a worker process with its tasks needs
+    task, refine : the most that a task needs which measures pairs, and one of the refinement
+    own : this process, without tasks
+    worker : a worker process with its tasks
     """
 
     task: int
@@ -216,11 +216,11 @@ def estimate_needs(setup: Setup) -> MemoryNeeds:
 
 
 def count_fitting_workers(setup: Setup, needs: MemoryNeeds | None = None) -> int | None:
-    """Count the wanted worker processes of the local kind that fit into the memory here.
+    """Count how many of the wanted local worker processes fit into the memory of this machine.
 
-    None if workers are not of this machine, or there are none.
+    None if workers are not on this machine, or there are none.
 
-    Raises InputError where not even one fits, with the key to change.
+    Raises InputError, with the key to change, if not even one fits.
     """
     needs = needs or estimate_needs(setup)
     section, available = setup.config.cluster, read_available_memory()
@@ -255,7 +255,7 @@ def _check_memory(needed: int, available: int, section: ClusterSection, needs: M
 
 
 def make_plan(setup: Setup) -> Plan:
-    """Plan the work of a run in numbers, from integers alone."""
+    """Plan the work of a run in numbers, from sizes and counts alone."""
     series, section, needs = setup.series, setup.config.cluster, estimate_needs(setup)
     fitting = count_fitting_workers(setup, needs)
     threads = _count_threads(section, fitting)
@@ -306,7 +306,7 @@ def make_plan(setup: Setup) -> Plan:
 
 
 def _count_threads(section: ClusterSection, fitting: int | None) -> int:
-    """Count the threads that tasks are cut for; 1 where it takes a running cluster to know."""
+    """Count the threads to cut tasks for; 1 if only a running cluster could tell."""
     workers = fitting or 0
     if section.uses_batch_jobs:
         workers = section.workers or section.workers_per_job
@@ -334,7 +334,7 @@ def _count_dataset_bytes(setup: Setup) -> int:
 
 
 def _count_further_frames(setup: Setup) -> int:
-    """Count the frames that are read at most, beside the frames of the pairs."""
+    """Count the most frames that are read besides those of the pairs."""
     config, count = setup.config, setup.series.source.frame_count
     frames = REFINE_READS * config.solve.refine * count
     if config.motion.is_more_than_shift:

@@ -1,4 +1,4 @@
-"""A series that grows: what was measured of its first frames stays, and what they decided."""
+"""Continue a series that has grown: earlier measurements, and decisions based on them, are kept."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from steadystack.planning.series import Growth, Series, list_earlier_series
 
 log = logging.getLogger(__name__)
 
-# Frames of which something was not there to be measured: it may be there now.
+# Statuses of frames that were missing or incomplete: they may be complete now.
 LOOKED_AT_AGAIN = tuple(
     status.code for status in (FrameStatus.MISSING, FrameStatus.INCOMPLETE, FrameStatus.UNREADABLE)
 )
-# Frames that an array may have had room for before they were written.
+# Statuses of frames for which an array may have had room before they were written.
 MAY_COME = tuple(
     status.code for status in (FrameStatus.MISSING, FrameStatus.INCOMPLETE, FrameStatus.FLAT)
 )
@@ -53,14 +53,14 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
 
     Parameters
     ----------
-    setup : the run as an earlier call decided on it, where its dataset is there
+    setup : the run with the decisions of an earlier call, if its dataset exists
     undecided : the run as the settings have it
-    paths : where its dataset may lie; the first that can be gone on with counts
+    paths : where its dataset may lie; the first one that can be continued is used
 
     Returns
     -------
-    the run with `growth`, and as the first frames decided, if the dataset is one of its first
-    frames; with the pairs of a series that has grown before; else as it is
+    the run with `growth` and the decisions based on its first frames, if the dataset is one of
+    those; with the pairs of a series that has grown before; else unchanged
 
     Raises
     ------
@@ -70,7 +70,7 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
     """
     fingerprint = setup.config.fingerprint(setup.series.digest)
     existing = list[str]()
-    with suppress(InputError):  # other stages say so, if it matters
+    with suppress(InputError):  # other stages report it, if it matters
         existing += [path for path in paths if get_place(path).exists()]
     for path in existing:
         with suppress(InputError):
@@ -82,7 +82,7 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
             dataset = load_shifts(path)
             count, owner = dataset.sizes["frame"], get_journal_owner(dataset)
             now = setup.series.source.frame_count
-            # `input.frames` may end inside the stack, which has more frames, and it as many
+            # `input.frames` may end inside the stack: that grew, but the series did not
             if count > now or (count == now and setup.config.input.frames is None):
                 continue
             earlier = _find_earlier(undecided, count, dataset.attrs)
@@ -106,10 +106,10 @@ def recall_growth(setup: Setup, undecided: Setup, paths: Sequence[str]) -> Setup
 
 
 def look_again(table: PairTable, source: FrameSource) -> PairTable:
-    """The table with the pairs of frames to be measured that were not there, and are now.
+    """Mark the pairs of frames that were missing, and exist now, as still to be measured.
 
-    An array may have room for frames that are written later; where it cannot tell what was never
-    written, they are of one value until then.
+    An array may have room for frames that are written later; if it does not record what was never
+    written, these frames hold a single value until then.
     """
     frames = np.flatnonzero(np.isin(table.frame_read_status, MAY_COME)).tolist()
     flat = table.frame_read_status == FrameStatus.FLAT.code
@@ -124,19 +124,19 @@ def look_again(table: PairTable, source: FrameSource) -> PairTable:
 
 
 def _is_there(read: Frame, was_flat: bool) -> bool:
-    """Whether a frame is there now that was missing, in part, or of one value."""
+    """Whether a frame that was missing, incomplete or of one value is complete now."""
     is_whole = read.status is FrameStatus.OK
     return is_whole and not (was_flat and is_of_one_value(read.image[read.valid]))
 
 
 def _read_history(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Read how a series has grown before; empty: it has not."""
+    """Read how a series has grown before; empty if it has not."""
     history: Mapping[str, Any] = json.loads(attributes.get(GROWN, "{}"))
     return history
 
 
 def _find_earlier(undecided: Setup, count: int, attributes: Mapping[str, Any]) -> Setup | None:
-    """Find the run of a dataset of so many frames, with these attributes; None: it is no such."""
+    """Find the run that made a dataset of `count` frames with these attributes; None: none did."""
     for setup in _list_earlier(undecided, count, attributes):
         if setup.config.fingerprint(setup.series.digest) == attributes.get("fingerprint"):
             return setup
@@ -150,7 +150,7 @@ def _list_earlier(undecided: Setup, count: int, attributes: Mapping[str, Any]) -
         if undecided.config.is_decided:
             yield earlier
             continue
-        pilot = Pilot()  # nothing was found to decide
+        pilot = Pilot()  # there was nothing to decide
         if PILOT in attributes:
             try:
                 pilot = Pilot.parse(attributes[PILOT])
@@ -170,7 +170,7 @@ def _check_saturation(series: Series, earlier: Series, count: int) -> None:
 
 
 def _add_kept_pairs(setup: Setup, path: str, attributes: Mapping[str, Any]) -> Setup:
-    """Add the pairs that were kept when the series grew, and which its plan does not hold."""
+    """Add the pairs that were kept when the series grew and that are not in its plan."""
     count = _read_history(attributes).get("kept", 0)
     if not count:
         return setup
@@ -180,7 +180,7 @@ def _add_kept_pairs(setup: Setup, path: str, attributes: Mapping[str, Any]) -> S
 
 
 def _grow(undecided: Setup, pilot: Pilot | None, growth: Growth) -> Setup:
-    """The run that goes on from what a dataset holds, as its pilot decided."""
+    """The run that continues a dataset, with the decisions of its pilot."""
     setup = undecided if pilot is None else decide(undecided, pilot)
     table = _join(growth.table, setup.pairs, setup.series.source.frame_count)
     growth = replace(growth, table=table, kept=len(table.status) - len(setup.pairs))
@@ -189,9 +189,9 @@ def _grow(undecided: Setup, pilot: Pilot | None, growth: Growth) -> Setup:
 
 
 def _join(before: PairTable, planned: np.ndarray[Any, np.dtype[np.int64]], count: int) -> PairTable:
-    """Join what was measured with the pairs that are planned now, of so many frames.
+    """Join the measured pairs with those that are now planned, of `count` frames.
 
-    Planned pairs come first; behind them those that were measured and are not planned now.
+    Planned pairs come first, then those that were measured but are no longer planned.
     """
     again = np.isin(before.frame_read_status, (*LOOKED_AT_AGAIN, FrameStatus.FLAT.code))
     kept = np.flatnonzero(~before.to_do & ~again[before.reference] & ~again[before.moving])

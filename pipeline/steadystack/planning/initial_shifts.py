@@ -1,4 +1,4 @@
-"""What a user knows of every frame: positions, which become shifts in pixels, and weights."""
+"""Read what the user knows about every frame: shifts or positions, in any unit, and weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from steadystack.csv_files import (
 from steadystack.model import InputError
 from steadystack.units import PIXELS, find_micrometers, is_size
 
-# Frames that an error names.
+# Most frames that an error names.
 NAMED = 8
 
 
@@ -32,8 +32,8 @@ def read_initial_shifts(
 ) -> NDArray[np.float64] | None:
     """Read the shifts (frames, axes), in pixels, of `initial_shifts.path`; None if that is not set.
 
-    `axes` are the spatial axes, `frames` those that are used of the `frame_count` that the stack
-    has, `pixel_size` and `unit` the stack's.
+    `axes` are the spatial axes, `frames` those used of the stack's `frame_count`, `pixel_size` and
+    `unit` the stack's.
 
     Raises
     ------
@@ -82,10 +82,10 @@ def convert_initial_shifts(
 def read_mean_weights(
     config: Config, frames: range, frame_count: int
 ) -> NDArray[np.float64] | str | None:
-    """Read how frames count in the mean: None, all alike; a word; or (frames,) out of a CSV file.
+    """Read the frames' weights in the mean: None (all equal), a word, or (frames,) from a CSV file.
 
-    `frames` are those that are used of the `frame_count` that the stack has. Raises InputError for
-    a file that does not fit.
+    `frames` are those used of the stack's `frame_count`. Raises InputError for a file that does not
+    fit.
     """
     section = config.mean
     if section.path is None or section.column is None:
@@ -99,7 +99,7 @@ def read_mean_weights(
 def _find_units_per_pixel(
     unit: str, positions: FramePositions, pixel_size: Sequence[float], stack_unit: str
 ) -> NDArray[np.float64]:
-    """Find the size of a pixel of the stack in units of the positions, along each axis; (axes,)."""
+    """Find the size of the stack's pixels in the unit of the positions: (axes,)."""
     micrometers = find_micrometers(stack_unit) if all(map(is_size, pixel_size)) else None
     if positions.pixel_size is not None or unit in PIXELS:
         other = find_micrometers(positions.unit)

@@ -1,4 +1,4 @@
-"""One file of settings for many inputs: the settings of each of them."""
+"""Make the settings of each input from one file of settings for many inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from steadystack.file_formats import PICTURE_SUFFIXES, TIFF_SUFFIXES, split_hdf_
 from steadystack.model import InputError, hide_secrets
 from steadystack.readers import INPUT_SUFFIXES, Positions, list_positions
 
-# Stands for the name of an input in the paths of the settings.
+# Placeholder for the name of an input in the paths of the settings.
 PLACEHOLDER = "{name}"
 # `input.position` for every image of a plate or a collection.
 ALL = "all"
@@ -28,11 +28,11 @@ def resolve_inputs(config: Config) -> dict[str, Config]:
     """Make the settings of every single input, by its name.
 
     `input.path` may be a list, or a pattern of local paths; `input.position` may be "all" images of
-    a plate or a collection. The name of an input is what a pattern's wildcards stand for, so that
-    it stays when more inputs match, or the parts in which a listed path differs from the others,
-    and the position, such as B-03-0. It replaces ``{name}`` in the output section and in the paths
-    of mask, flat field, fixed pattern, initial shifts, pairs, weights and the other stack to
-    correct.
+    a plate or a collection. The name of an input is the text that a pattern's wildcards match (so
+    it does not change when more inputs match), or the parts in which a listed path differs from the
+    others, plus the position, such as B-03-0. It replaces ``{name}`` in the output section and in
+    the paths of mask, flat field, fixed pattern, initial shifts, pairs, weights and the other stack
+    to correct.
 
     Raises InputError where nothing matches, inputs have the same name, or would share an output.
     """
@@ -85,8 +85,8 @@ def _count_alike(split_paths: Sequence[Sequence[str]]) -> int:
 
 
 def _is_pattern(path: str) -> bool:
-    """Whether a path stands for many inputs, and not for the frames of one."""
-    inside = split_hdf_path(path)  # HDF5 files are frames where the dataset in each is named
+    """Whether a path stands for many inputs, rather than for the frames of one."""
+    inside = split_hdf_path(path)  # HDF5 files with a named dataset are frames
     is_series = path.lower().endswith((*TIFF_SUFFIXES, *PICTURE_SUFFIXES)) or (inside and inside[1])
     return not is_series and get_place(path).has_wildcards
 
@@ -100,9 +100,9 @@ def _list_matching(pattern: str) -> list[str]:
 
 
 def _drop_wildcards(name: str, path: str) -> str:
-    """The name of a series of files without the wildcards of its pattern: no output has them.
+    """The name of a series of files without its pattern's wildcards, as no output may have them.
 
-    Where nothing else is in it, it is that of the folder. What exists keeps its name.
+    If nothing else is left, the folder's name. A path that exists keeps its name.
     """
     if not (has_magic(name) and get_place(path).has_wildcards):
         return name
@@ -111,7 +111,7 @@ def _drop_wildcards(name: str, path: str) -> str:
 
 
 def _find_wild_part(pattern: str, path: str) -> str:
-    """The names in a path that stand for those of a pattern from its first wildcard to its last."""
+    """The parts of a path that match those of a pattern from its first wildcard to its last."""
     literal, rest = get_place(pattern).split_pattern()
     is_wild = [False] * len(literal) + [has_magic(name) for name in rest]
     before, after = is_wild.index(True), is_wild[::-1].index(True)
@@ -120,7 +120,7 @@ def _find_wild_part(pattern: str, path: str) -> str:
 
 
 def list_images(path: str) -> Positions:
-    """List the images of a plate or a collection; logs a warning of wells that it lacks.
+    """List the images of a plate or a collection; logs a warning about missing wells.
 
     Raises InputError if the path is neither.
     """
@@ -139,7 +139,7 @@ def list_images(path: str) -> Positions:
 def _list_images(name: str, path: str, alone: bool) -> list[tuple[str, str]]:
     """Name and path of every image in a plate or a collection.
 
-    `name` is that of the plate; the images are named without it if it is `alone`.
+    `name` is that of the plate; it is left out of the images' names if the plate is `alone`.
     """
     positions = list_images(path)
     labels = [position.replace("/", "-") for position in positions.names]
@@ -148,7 +148,7 @@ def _list_images(name: str, path: str, alone: bool) -> list[tuple[str, str]]:
 
 
 def _strip_suffix(path: str) -> str:
-    """The path without a slash at its end and without the suffix of an input."""
+    """The path without a trailing slash and without the suffix of an input."""
     path = path.rstrip("/")
     ends = [suffix for suffix in INPUT_SUFFIXES if path.lower().endswith(suffix)]
     return path[: -len(ends[0])] if ends else path
@@ -179,7 +179,7 @@ def _split_template(path: str) -> tuple[str, str]:
 
 
 def _check_patterns(config: Config, paths: Sequence[str]) -> None:
-    """Refuse an output that would be one of the inputs the next time, or for another share."""
+    """Refuse an output that would be an input of the next run, or of another share."""
     for key in ("shifts", "corrected", "mean", "movie", "report"):
         output = getattr(config.output, key)
         for pattern in paths:
@@ -191,7 +191,7 @@ def _check_patterns(config: Config, paths: Sequence[str]) -> None:
 
 
 def _make_single(config: Config, path: str, name: str) -> Config:
-    """The settings of one input, with its name in the paths."""
+    """The settings of one input, with its name filled into the paths."""
 
     def fill_in(value: object) -> object:
         """Replace the placeholder in a text, but not in names of folders that exist."""

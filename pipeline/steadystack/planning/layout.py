@@ -43,11 +43,11 @@ class Setup:
     config, series : the settings, and the opened series
     pairs : (pairs, 2), frame indices of reference and moving
     method : how pairs are measured
-    size : how much a task takes on
-    draft : where its dataset lies until it is whole, beside an older one; "": at its place
-    pilot : what decided on settings that were "auto"; None: none was, or nothing has yet
-    growth : what was measured of its first frames, to be gone on with; None: nothing
-    before : where a pilot takes note of the pairs that it measures; None: nowhere
+    size : number of frames and pairs per task
+    draft : where its dataset lies until it is complete, beside an older one; "": in its final place
+    pilot : decisions on settings that were "auto"; None: none were, or they are not yet made
+    growth : what was measured of its first frames, to be continued; None: nothing
+    before : where a pilot records the pairs that it measures; None: nowhere
     """
 
     config: Config
@@ -67,7 +67,7 @@ class Setup:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is left for a pilot to decide, or one has decided."""
+        """Whether there is nothing for a pilot to decide, or it has been decided."""
         return self.config.is_decided or self.pilot is not None
 
 
@@ -88,7 +88,7 @@ def set_up(config: Config, series: Series, before: MeasuredBefore | None = None)
 
 
 def decide(setup: Setup, pilot: Pilot) -> Setup:
-    """The same run with settings that are "auto" as a pilot has them."""
+    """The same run with its "auto" settings as decided by a pilot."""
     config, chosen = setup.config, pilot.outcome
     series = _leave_out_found(config, follow_path(setup.series, pilot.path), pilot)
     preprocess = config.preprocess.decide(chosen.low_pass, chosen.high_pass)
@@ -98,7 +98,7 @@ def decide(setup: Setup, pilot: Pilot) -> Setup:
 
 
 def bound_search(setup: Setup, reach: Reach | None) -> Setup:
-    """The same run with `register.max_shift`, if it is "auto", as it was found."""
+    """The same run with `register.max_shift`, if it is "auto", set to what was found."""
     register = _decide_search(setup.config, reach)
     if register == setup.config.register_:
         return setup
@@ -112,7 +112,7 @@ def _decide_search(config: Config, reach: Reach | None) -> RegisterSection:
 
 
 def _leave_out_found(config: Config, series: Series, pilot: Pilot) -> Series:
-    """The series without what a pilot found, as far as the settings ask for it."""
+    """Exclude what a pilot found from the series, as far as the settings ask for it."""
     mask = config.mask
     if mask.defects is not None and pilot.defects is not None:
         series = leave_out(series, pixels=pilot.defects.pixels)
@@ -126,19 +126,19 @@ def _leave_out_found(config: Config, series: Series, pilot: Pilot) -> Series:
 
 
 def leave_out_found(setup: Setup, pilot: Pilot) -> Setup:
-    """The same run without what a pilot found in the frames; what is "auto" stays so."""
+    """The same run without what a pilot found in the frames; "auto" settings stay "auto"."""
     series = _leave_out_found(setup.config, setup.series, pilot)
     return _set_up_again(setup, setup.config, series) if series is not setup.series else setup
 
 
 def _set_up_again(setup: Setup, config: Config, series: Series) -> Setup:
-    """The same run, with the same pairs, by other settings or of other pixels."""
+    """The same run, with the same pairs, but other settings or pixels."""
     again = set_up(config, series, setup.before)
     return replace(again, pairs=setup.pairs, draft=setup.draft, pilot=setup.pilot)
 
 
 def _add_initial_shifts(method: Method, series: Series, pairs: NDArray[np.int64]) -> Method:
-    """Centre the searches of the method on the initial shifts of the series, if it has any."""
+    """Centre the method's searches on the initial shifts of the series, if it has any."""
     if series.initial_shifts is None:
         return method
     if method.search.max_shift is None:
@@ -160,7 +160,7 @@ def _select_pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
     """Select the pairs to measure in the first round: (pairs, 2), frame indices."""
     options = config.pairs.model_dump()
     listed, path = options.pop("list"), options.pop("path")
-    del options["extra"]  # chosen when these are measured
+    del options["extra"]  # extra pairs are chosen after these are measured
     if config.pairs.strategy != "list":
         return select_pairs(frame_count, **options)
     with naming_key("pairs.path" if path else "pairs.list"):
@@ -168,7 +168,7 @@ def _select_pairs(config: Config, frame_count: int) -> NDArray[np.int64]:
 
 
 def _choose_batch_size(config: Config, series: Series, search: Search) -> BatchSize:
-    """Choose how much a task takes on within `cluster.task_memory`."""
+    """Choose the number of frames and pairs per task within `cluster.task_memory`."""
     task_memory = config.cluster.task_memory
     memory = parse_bytes(task_memory) if task_memory is not None else None
     section = config.preprocess
@@ -200,7 +200,7 @@ def _choose_batch_size(config: Config, series: Series, search: Search) -> BatchS
 
 
 def _find_bytes_per_task(section: ClusterSection) -> int:
-    """Find the bytes that a task can have in a worker; `sys.maxsize` if the settings do not say."""
+    """Find the memory of a task in a worker, bytes; `sys.maxsize` if the settings do not say."""
     if section.worker_memory is None:
         return sys.maxsize
     return (parse_bytes(section.worker_memory) or 0) // section.threads_per_worker - PYTHON_BYTES
@@ -271,12 +271,12 @@ def _make_method(config: Config, series: Series) -> Method:
 
 
 def _get_sigma(setting: float | str | None) -> float | None:
-    """The sigma of a filter; None if it is off, or not decided on yet."""
+    """The sigma of a filter; None if it is off or not yet decided."""
     return None if isinstance(setting, str) else setting
 
 
 def _check_refine(config: Config, search: Search) -> None:
-    """Refuse to refine frames of several blocks, inverted contrast, and shifts in whole pixels."""
+    """Refuse to refine with frames of several blocks, inverted contrast, or whole-pixel shifts."""
     section = config.register_
     rounds, blocks = config.solve.refine, len(search.blocks)
     if rounds and blocks > 1:
@@ -296,7 +296,7 @@ def list_changed_settings(
 ) -> list[str]:
     """List the keys of some sections whose values differ, each with both values.
 
-    Secrets of URLs are no difference: stored settings hold none.
+    Secrets in URLs are ignored: stored settings do not contain them.
     """
     before, now = hide_in_values(before), hide_in_values(now)
     return [
@@ -308,23 +308,23 @@ def list_changed_settings(
 
 
 MIB = 2**20
-# What Python and its libraries take: in a worker, and in this process with its scheduler.
+# Memory of Python and its libraries: in a worker, and in this process with its scheduler.
 WORKER_BYTES, OWN_BYTES = PYTHON_BYTES, 250 * MIB
-# Bytes that a row of the pair table takes while it is solved and written: 1.6e6 pairs of 2e5 frames
-# were solved within 930 bytes a pair, with what their parts say.
+# Bytes per row of the pair table while it is solved and written: 1.6e6 pairs of 2e5 frames took at
+# most 930 bytes a pair, including the columns of their parts.
 ROW_BYTES = 1000
-# A worker is to hold no more than this share of the memory that is its own.
+# Largest share of its memory that a worker may fill.
 SHARE = 0.8
 DEFAULT_TASK_BYTES = 512 * MIB
 
 
 def count_wanted_workers(section: ClusterSection) -> int:
-    """Count the worker processes of the local kind that are asked for, whether or not they fit."""
+    """Count the local worker processes asked for, whether or not they fit."""
     return section.workers or max(1, CPU_COUNT // section.threads_per_worker)
 
 
 def get_default_task_bytes(section: ClusterSection) -> int:
-    """Bytes that a task may take if the settings do not say: less where memory is little."""
+    """Default memory of a task, bytes, if the settings do not say: less on small machines."""
     if section.worker_memory is not None:
         per_thread = (parse_bytes(section.worker_memory) or 0) // section.threads_per_worker
         return max(min(DEFAULT_TASK_BYTES, per_thread - WORKER_BYTES), 1)

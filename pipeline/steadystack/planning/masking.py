@@ -1,4 +1,4 @@
-"""Which pixels the settings say are not valid: masks, shapes, borders, saturation."""
+"""Find the pixels that the settings exclude: masks, shapes, borders, saturation."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from steadystack.validity import (
 
 # Bits per pixel of cameras that write into a larger type.
 CAMERA_BITS = (8, 10, 12, 14, 16)
-# Frames that are searched for saturation, and how many pixels must have the largest value.
+# Number of frames searched for saturation, and of pixels that must have the largest value.
 SEARCHED_FRAMES, FEWEST = 3, 4
-# Fewer pixels of an object are not followed.
+# Fewest pixels of an object that is followed.
 FEWEST_OBJECT_PIXELS = 64
-# Longer sides of a frame are searched in their middle, this many pixels.
+# Of longer sides of a frame, only this many pixels in the middle are searched.
 MOST_SEARCHED_PIXELS = 4096
 
 
 def locate_masks(
     config: Config, spec: StackSpec, earlier: StackSpec | None = None
 ) -> tuple[Mask, ...]:
-    """Find the masks that the settings give by a path and by shapes; both are of whole frames.
+    """Find the masks that the settings give by a path and by shapes; both cover whole frames.
 
-    With `earlier`, what the stack was when it had fewer frames, their digests are those of then.
+    With `earlier`, a description of the stack when it had fewer frames, digests are those of then.
     """
     if spec.uncut is not None:
         whole, first, then = spec.uncut, spec.first_pixel, earlier or spec
@@ -62,7 +62,7 @@ def locate_masks(
 
 
 def locate_object(config: Config, spec: StackSpec) -> tuple[Mask, ...]:
-    """Find the mask of an object in the frame that it is drawn on; (): there is none."""
+    """Find the mask of an object in the frame on which it is drawn; () if there is none."""
     path, whole = config.object_.mask, spec.uncut or spec
     if path is None:
         return ()
@@ -80,7 +80,7 @@ def locate_object(config: Config, spec: StackSpec) -> tuple[Mask, ...]:
 def convert_object_mask(
     config: Config, mask: Any, source: FrameSource, *others: object
 ) -> Mask | None:
-    """Convert the mask of an object in an array; `others` are what cannot be had along with it.
+    """Convert the mask of an object from an array; refuse `others`, which do not go with it.
 
     Their keys are initial_shifts and external_reference.
     """
@@ -111,7 +111,7 @@ def check_object(mask: Bools, name: str) -> None:
 
 
 def cut_windows(source: FrameSource, drawn: Mask, path: ObjectPath | None) -> ObjectWindows:
-    """Cut frames to windows that follow an object, drawn on one of them, on its path."""
+    """Cut frames to windows that follow the path of an object that is drawn on one of them."""
     shape, places = source.frame_shape, () if path is None else path.places
     known = {len(place) for place in places if place is not None}
     if len(places) != source.frame_count or known != {len(shape)}:
@@ -203,7 +203,7 @@ def _convert_lengths(
 
 
 def find_saturation(section: MaskSection, source: FrameSource, spec: StackSpec) -> float | None:
-    """Find the value from which on pixels are saturated; None if the settings do not ask for it.
+    """Find the value at and above which pixels are saturated; None if the settings do not ask.
 
     "auto" is the largest value of the data type, or that of a camera of fewer bits, if several
     pixels of the first, the middle and the last frame have it and none has more.

@@ -1,4 +1,4 @@
-"""Images that settings give beside the stack: the external reference, all files, a second stack."""
+"""Open images given besides the stack, such as the external reference; digests of all inputs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from steadystack.readers import (
 from steadystack.units import choose_common_unit, find_micrometers, is_size
 from steadystack.validity import Mask
 
-# Pixels of image and stack are of the same size up to this part of it: a pixel in a thousand.
+# Pixels of image and stack count as equal in size within this fraction: one pixel in a thousand.
 SAME_SIZE = 1e-3
 CONTENTS = "the contents of"  # a file
 
 
 @dataclass(frozen=True)
 class OutsideFile:
-    """An external reference on disk, which whoever needs it reads.
+    """An external reference on disk, read where it is needed.
 
     `axes` are those of a frame, `channel` and `series` which image is meant where there are
     several.
@@ -52,7 +52,7 @@ class OutsideFile:
     digest: str = ""
 
     def read(self) -> tuple[NDArray[np.float64], Bools]:
-        """Its values, zero where they are not valid, and which of them are."""
+        """Read its values, zero where not valid, and which of them are valid."""
         with naming_key("external_reference.path"):
             image = read_any_image(self.path, self.axes, self.channel, self.series)
         valid = np.isfinite(image.values)
@@ -92,7 +92,7 @@ def locate_outside_image(config: Config, spec: StackSpec) -> OutsideFile | None:
     path = section.path
     with naming_key("external_reference.path"):
         is_own_tiff = path.lower().endswith(TIFF_SUFFIXES) and read_tiff_origin(path) is not None
-        series = 0 if is_own_tiff else None  # a mean has further images behind it
+        series = 0 if is_own_tiff else None  # a mean has further images after it
         image = read_any_image(path, spec.spatial, channel, series)
         _check_pixel_size(path, image.pixel_size, image.unit, spec.pixel_size, spec.unit)
     whole, first = spec.uncut or spec, spec.first_pixel
@@ -108,9 +108,9 @@ def convert_outside_image(
 ) -> OutsideArray | None:
     """Convert an array, a DataArray, or what `steadystack.mean` returned; None stays None.
 
-    `axes` are those of a frame, whose pixels have that size. What is not finite, or masked by
-    `numpy.ma`, is not valid. Raises InputError for what is no image with these axes, or where its
-    coordinates say that its pixels have another size.
+    `axes` are those of a frame, whose pixels have that size. Values that are not finite or masked
+    by `numpy.ma` are not valid. Raises InputError for anything but an image with these axes, or if
+    its coordinates imply another pixel size.
     """
     if image is None:
         return None
@@ -127,7 +127,7 @@ def convert_outside_image(
 
 
 def check_one_block(outside: OutsideImage | None, shape: Sequence[int], blocks: int) -> None:
-    """Refuse frames of several blocks, whose mean is not made in one piece."""
+    """Refuse frames of several blocks, as their mean is not made in one piece."""
     if outside is not None and blocks > 1:
         raise InputError(
             f"external_reference needs frames that fit into one block, but {tuple(shape)} pixels "
@@ -162,7 +162,7 @@ def find_other_size(
 ) -> tuple[float, float] | None:
     """Find an axis along which pixels of two images differ in size: both sizes, micrometers.
 
-    Each image is sizes and their unit. None: there is no such axis, as far as sizes are known.
+    Each image is sizes and their unit. None if there is no such axis, as far as sizes are known.
     """
     (sizes, unit), (others, other_unit) = first, second
     factor, other_factor = find_micrometers(unit), find_micrometers(other_unit)
@@ -184,7 +184,7 @@ def collect_digests(
     drawn: Sequence[Mask],
     initial_shifts: NDArray[np.float64] | None,
 ) -> dict[str, str]:
-    """Collect the digests of all that results depend on beside the settings, by words for it.
+    """Collect the digests of all that results depend on besides the settings, by its name.
 
     `masks` are those of what is valid, `drawn` that of an object.
     """
@@ -227,7 +227,7 @@ def digest_camera_images(config: Config, frame_shape: tuple[int, ...]) -> dict[s
 
 
 def locate_other_stack(path: str, measured: StackSpec) -> StackSpec:
-    """A second stack, checked to have the frames of the first."""
+    """Locate a second stack, checked to have the same frames as the first."""
     try:
         spec = locate_stack(path, channel=0)
     except InputError as error:

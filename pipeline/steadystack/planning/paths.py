@@ -1,4 +1,4 @@
-"""Refuse outputs that lie on, in or around what a run reads, or each other, or cannot hold it."""
+"""Refuse outputs that overlap with inputs or with each other, or cannot hold the result."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ JOURNAL, LOG = "the journal", "the log"
 def check_paths(config: Config, *, with_summary: bool = False) -> None:
     """Refuse outputs on, in or around an input, the settings or another output.
 
-    Links and other spellings of a path count as what they lead to; nothing is read.
+    Links and other spellings of a path count as their target; nothing is read.
 
     Parameters
     ----------
-    with_summary : whether the table of several inputs is written, too, which no input may then be
+    with_summary : whether the table of several inputs is written, too, which then must not be an
+        input
 
     Raises
     ------
     InputError
-        That names both keys and paths.
+        Naming both keys and paths.
     """
     for key, target in _list_outputs(config, with_summary).items():
         check_target(key, target, _list_inputs(config))
@@ -48,7 +49,7 @@ def check_further(config: Config, key: str, target: str) -> None:
 
 
 def check_target(key: str, target: str, sources: Mapping[str, str]) -> None:
-    """Refuse a target on, in or around one of the sources, or which the next run would read."""
+    """Refuse a target on, in or around one of the sources, or one that the next run would read."""
     for other_key, source in sources.items():
         kind = "output" if _is_output(other_key) else "input"
         if paths_overlap(source, target):
@@ -64,7 +65,7 @@ def check_target(key: str, target: str, sources: Mapping[str, str]) -> None:
 
 
 def check_pixels(config: Config, spec: StackSpec) -> None:
-    """Refuse a corrected stack in a TIFF file that cannot hold the pixels of the stack moved."""
+    """Refuse a TIFF file for the corrected stack that cannot hold its pixels."""
     path, other = config.output.corrected, config.correct.stack
     if path is None or path.rstrip("/").endswith(".zarr"):
         return
@@ -72,12 +73,12 @@ def check_pixels(config: Config, spec: StackSpec) -> None:
         try:
             spec = locate_stack(other, channel=0)
         except InputError:
-            return  # told where it is moved: other commands do without it
+            return  # reported where it is moved: other commands do not need it
     check_tiff_holds(path, np.dtype(spec.dtype))
 
 
 def _list_inputs(config: Config) -> dict[str, str]:
-    """What a run reads, by the key of the settings."""
+    """List what a run reads, by key of the settings."""
     security = config.cluster.security
     paths: dict[str, str | None] = {
         "input.path": config.input.one_path,
@@ -96,7 +97,7 @@ def _list_inputs(config: Config) -> dict[str, str]:
     }
     if isinstance(security, Certificates):
         paths |= {f"cluster.security.{key}": path for key, path in security.model_dump().items()}
-    words = ("median", "estimate")  # in place of a path
+    words = ("median", "estimate")  # words allowed in place of a path
     return {key: path for key, path in paths.items() if path is not None and path not in words}
 
 
@@ -105,7 +106,7 @@ def _is_output(key: str) -> bool:
 
 
 def _list_outputs(config: Config, with_summary: bool) -> dict[str, str]:
-    """What a run writes where the settings say, by key, and its log and journal."""
+    """List what a run writes, by key of the settings, with its log and journal."""
     output = config.output
     shifts = output.shifts.rstrip("/")
     paths: Mapping[str, str | None] = {

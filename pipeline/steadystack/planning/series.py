@@ -1,4 +1,4 @@
-"""Open a stack, its masks and what belongs to them, without reading its frames."""
+"""Open a stack with its masks and related inputs, without reading its frames."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from steadystack.validity import BoxMask, DefectMask, Mask, Validity
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """A series of frames and what its store tells of it.
+    """A series of frames and what its store says about it.
 
     Attributes
     ----------
@@ -52,18 +52,18 @@ class Series:
     chunk_bytes : bytes that are decoded at a time
     validity : the causes that exclude pixels
     bounds : slices outside of which no pixel of any frame is valid
-    one_mask : whether all frames have one mask, as far as masks and data type tell; chunks may
+    one_mask : whether all frames have the same mask, judging by masks and data type; chunks may
         still be missing
     pixel_size, unit : size of a pixel along each axis of a frame, and its unit; "" if not known
     time : times of the frames and their unit; None: not known
-    digest : a hash of what results depend on beside the settings
-    digests : of each part of that, by the words that an error has for it
+    digest : a hash of what results depend on besides the settings
+    digests : of each part of that, by its name in errors
     initial_shifts : shifts (frames, axes) known before, pixels; None: none
     frame_numbers, stack_frames : of the frames in the whole stack, and how many that has
     corner : shape of the whole frame, and the first pixel of the region that is used of it; None:
         all of it is
     outside : the external reference; None: there is none
-    drawn : mask of an object that is to be followed; None: there is none, or it is
+    drawn : mask of an object still to be followed; None: there is none, or it is being followed
     codec_std : deviation, pixels, of where a codec puts the content of a frame
     """
 
@@ -89,18 +89,18 @@ class Series:
 
     @property
     def places(self) -> NDArray[np.int64] | None:
-        """Where windows that follow an object lie (frames, axes), pixels; None: there are none."""
+        """Positions of windows that follow an object (frames, axes), pixels; None: no windows."""
         windows = self.source
         return list_places(windows.places) if isinstance(windows, ObjectWindows) else None
 
     @property
     def comparable_sizes(self) -> tuple[float, ...] | None:
-        """The sizes of a pixel along its axes, in one unit; None: they do not compare."""
+        """The pixel size along each axis, in one unit; None if they cannot be compared."""
         return get_comparable_sizes(self.pixel_size, self.unit)
 
     @property
     def whole_frames(self) -> FrameSource:
-        """Where frames are read, whole also where windows of them are measured."""
+        """Where full frames are read, even if only windows of them are measured."""
         return self.source.frames if isinstance(self.source, ObjectWindows) else self.source
 
     @property
@@ -109,21 +109,21 @@ class Series:
         return () if self.places is not None else self.validity.border
 
     def list_changed(self, before: str) -> list[str]:
-        """List what results depend on and was something else when the digest was `before`."""
+        """List which inputs of the results have changed since the digest was `before`."""
         known = f"-{before}-"
         return [what for what, digest in self.digests.items() if f"-{digest}-" not in known]
 
     def bound_search(self, asked: Any) -> Any:
-        """How far to search for the shift of a pair, pixels: in windows by what they are off."""
+        """How far to search for a pair's shift, pixels; in windows, by how far those may be off."""
         return self.source.search if isinstance(self.source, ObjectWindows) else asked
 
     def locate_image(self, path: str | None) -> ImagePart | str | None:
-        """Locate the image of a whole frame at a path: the part that belongs to the region."""
+        """Locate the part of a full-frame image at a path that belongs to the region."""
         return path if path is None or self.corner is None else ImagePart(path, *self.corner)
 
     @property
     def source_before_pilot(self) -> FrameSource:
-        """Where frames are read with what a pilot leaves out, as the settings alone mask them."""
+        """Where frames are read masked by the settings alone, without a pilot's exclusions."""
         source = self.whole_frames
         inner = source.frames if isinstance(source, LevelledFrames) else source
         assert isinstance(inner, ValidFrames | ArrayFrames)
@@ -136,11 +136,11 @@ class Growth:
 
     Attributes
     ----------
-    path, owner : of the dataset, and what its journal bears
-    frames, fingerprints : how many the series had each time before it grew, and what the dataset
-        was; the first ones decided on settings
-    table : what was measured, among the pairs and frames of now
-    kept : how many of its last rows are no pairs of the plan
+    path, owner : of the dataset, and the name that its journal carries
+    frames, fingerprints : number of frames before each time that the series grew, and the dataset's
+        fingerprint then; the first ones decided on settings
+    table : what was measured, as part of the current pairs and frames
+    kept : how many of its last rows are not pairs of the plan
     """
 
     path: str
@@ -151,14 +151,14 @@ class Growth:
     kept: int = 0
 
     def describe(self, now: int) -> str:
-        """What has grown, as text; `now` is how many frames the series has."""
+        """Describe the growth as text; `now` is the number of frames that the series has."""
         if self.frames[-1] == now:
             return f"the stack has more frames than the {now} that `input.frames` chooses"
         return f"the stack has grown from {self.frames[-1]} to {now} frames"
 
 
 def open_series(config: Config) -> tuple[Series, StackSpec]:
-    """Find the stack and its mask; reads no frame, but for `mask.saturation: auto`."""
+    """Open the stack and its mask; reads frames only for `mask.saturation: auto`."""
     spec = locate_stack(**config.input.model_dump())
     check_frames(spec)
     check_paths(config)
@@ -188,7 +188,7 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
         initial_shifts = read_initial_shifts(
             config, spec.spatial, spec.frame_numbers, whole.frame_count, spec.pixel_size, spec.unit
         )
-    read_mean_weights(config, spec.frame_numbers, whole.frame_count)  # to tell what is wrong
+    read_mean_weights(config, spec.frame_numbers, whole.frame_count)  # to report errors early
     drawn = locate_object(config, spec)
     digests = collect_digests(config, spec, saturation, masks, drawn, initial_shifts)
     series = Series(
@@ -218,13 +218,13 @@ def open_series(config: Config) -> tuple[Series, StackSpec]:
 def list_earlier_series(
     config: Config, series: Series, count: int, stack_frames: int | None = None
 ) -> Iterator[Series]:
-    """List the series as it can have been when it had its first `count` frames and no more.
+    """List what the series may have been when it had only its first `count` frames.
 
-    `stack_frames` is how many the whole stack had then, where `input.frames` chooses some; None: it
-    is not known.
+    `stack_frames` is how many frames the whole stack had then, if `input.frames` chooses some;
+    None: not known.
 
-    Only what tells whether it was so is of then: `digest`, and the saturation in `validity`; all
-    else is as given.
+    Only what identifies it is from that time: `digest`, and the saturation in `validity`; all else
+    is as given.
     """
     spec = locate_stack(**config.input.model_dump())
     shifts = series.initial_shifts
@@ -281,7 +281,7 @@ def make_series(
 
 
 def follow_path(series: Series, path: ObjectPath | None) -> Series:
-    """The series in windows that follow the object drawn, if there is one, on its path."""
+    """The series in windows along the path of the object drawn, if there is one."""
     if series.drawn is None:
         return series
     source = cut_windows(series.source, series.drawn, path)
@@ -296,9 +296,9 @@ def leave_out(
     pixels: tuple[int, ...] = (),
     boxes: tuple[tuple[tuple[int, int], ...], ...] = (),
 ) -> Series:
-    """The series with some pixels, flat indices in a frame, and boxes not valid for measuring.
+    """Exclude some pixels (flat indices in a frame) and boxes from measuring.
 
-    Its `validity` stays: a stack that is corrected holds them.
+    `validity` is unchanged: a corrected stack still contains them.
     """
     source = series.source
     shape = source.frame_shape
@@ -316,9 +316,9 @@ def leave_out(
 
 
 def level(series: Series, rows: tuple[float, ...], columns: tuple[float, ...]) -> Series:
-    """The series less what each row and column of its frames has more than the others; (): none.
+    """Subtract the offsets of the rows and columns of the frames from the series; (): none.
 
-    As for what is left out, a stack that is corrected holds them.
+    As with excluded pixels, a corrected stack still contains them.
     """
     if not (rows or columns):
         return series

@@ -1,4 +1,4 @@
-"""Arrays made of others: a part of one, and files one behind the other."""
+"""Arrays composed of others: a part of an array, and files concatenated along the first axis."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 def list_series_files(path: str, suffixes: tuple[str, ...]) -> list[str] | None:
-    """List the files of a pattern or folder that end so, in natural order; None: it is neither.
+    """List the files with these suffixes in a pattern or folder, in natural order; None: neither.
 
-    The pattern of HDF5 files has the name of the dataset in each behind it.
+    A pattern of HDF5 files is followed by the name of the dataset in each.
     """
     inside = split_hdf_path(path)
     path = inside[0] if inside and inside[1] else path
@@ -33,7 +33,7 @@ def list_series_files(path: str, suffixes: tuple[str, ...]) -> list[str] | None:
 
 
 class FileReference(Protocol):
-    """Where in a file an array is."""
+    """Where an array is in a file."""
 
     def open(self, path: str) -> Pixels:
         """Open the array in the file at a path."""
@@ -42,9 +42,9 @@ class FileReference(Protocol):
 
 @dataclass(frozen=True)
 class CutPixels:
-    """A part of an array, which is read through it: (first, stop, step) along each axis.
+    """A part of an array: (first, stop, step) along each axis.
 
-    Chunks are those of the array, as these are decoded; they need not begin where the part does.
+    Chunks are those of the array, as these are what is decoded; they need not align with the part.
     """
 
     whole: Pixels
@@ -95,13 +95,13 @@ class CutPixels:
 
     @property
     def _stepped(self) -> int:
-        """The axis along which not every entry is taken: that of time, or any if there is none."""
+        """The axis with a step other than 1: that of time, or any if there is none."""
         return next((axis for axis, (_, _, step) in enumerate(self.sides) if step > 1), 0)
 
     def _find_pieces(self, region: Slices) -> Iterator[tuple[Slices, Slices]]:
-        """Find the regions of the array that hold a region, each with its place in that.
+        """Find the regions of the array that make up a region, each with its place in it.
 
-        Entries that are not next to each other are read one by one, so that none is in between.
+        Entries that are not adjacent are read one by one, so as not to read those in between.
         """
         axis, (first, _, step) = self._stepped, self.sides[self._stepped]
         moved = [
@@ -120,7 +120,7 @@ class CutPixels:
 
 @dataclass(frozen=True)
 class FilesPixels:
-    """Arrays in many files, one behind the other along the first axis; opened when they are read.
+    """Arrays in many files, concatenated along the first axis; opened when they are read.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ class FilesPixels:
 
     @property
     def may_lack(self) -> bool:
-        """Whether pixels of the first file are missing; the others are asked as they are read."""
+        """Whether pixels of the first file are missing; the others are checked when read."""
         return self.first.may_lack
 
     def describe(self, shape: tuple[int, ...] | None = None) -> Any:
@@ -190,7 +190,7 @@ class FilesPixels:
         return missing if missing.any() else None
 
     def _list_parts(self, region: Slices) -> Iterator[tuple[str, int, Slices, slice]]:
-        """List the files that hold a region: their entries, which part of them, and its place."""
+        """List the files that hold a region: their entries, the part of them, and its place."""
         start, stop, offset = region[0].start, region[0].stop, 0
         for file, count in zip(self.files, self.counts or (1,) * len(self.files), strict=True):
             low, high = max(start - offset, 0), min(stop - offset, count)

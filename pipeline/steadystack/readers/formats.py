@@ -1,4 +1,4 @@
-"""What stores say of themselves: OME-Zarr images, plain arrays, xarray groups, TIFF, .npy."""
+"""Recognise formats and locate arrays in them: OME-Zarr, Zarr, xarray groups, TIFF, .npy, ..."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def find_array(path: str, choice: ArrayChoice) -> LocatedArray:
 
     Raises InputError if there is none, or if `choice` leaves several.
     """
-    if not path:  # an unset variable of a shell: the working folder is not meant
+    if not path:  # an unset shell variable; the working folder is not meant
         raise InputError("the path of the stack is empty: give that of a file, folder or store")
     with explaining_unreadable(path):
         located = _find_by_format(path, choice) or _locate_in_zarr(path, choice)
@@ -143,7 +143,7 @@ def _locate_hdf(path: str, choice: ArrayChoice) -> LocatedArray | None:
 
 
 def _by_suffix(file_format: str, suffixes: tuple[str, ...]) -> Format:
-    """The format of files that are told by their names, and hold one array or numbered ones."""
+    """A format that is recognised by its suffix, whose files hold one array or numbered ones."""
 
     def locate(path: str, choice: ArrayChoice) -> LocatedArray | None:
         if not path.lower().endswith(suffixes):
@@ -209,7 +209,7 @@ def _open_level(path: str, group: zarr.Group, name: str, level: int) -> zarr.Arr
 
 
 def _read_shape(path: str, group: zarr.Group, level: PyramidLevel | None) -> tuple[int, ...] | None:
-    """Read the shape of a level that is not itself read; None if there is none to be read."""
+    """Read the shape of another level, not its pixels; None if that is not possible."""
     try:
         with explaining_damage(path, "a level"):
             array = None if level is None else group.get(level.path)
@@ -249,10 +249,10 @@ def _locate_xarray_variable(
 def _choose_variable(
     group: zarr.Group, path: str, variable: str | None
 ) -> tuple[str, zarr.Array[Any]]:
-    """Choose the only array of a group that may be a stack; raises InputError if it has no such."""
+    """Choose the only array of a group that may be a stack; raises InputError if there is none."""
     try:
         arrays = dict(group.arrays())
-    except Exception as error:  # a web server that lists nothing, or an array that is damaged
+    except Exception as error:  # a web server that lists nothing, or a damaged array
         raise InputError(
             f"{path} does not list its arrays: give the path of one of them ({error})"
         ) from error
@@ -282,7 +282,7 @@ FORMATS = (
     Format((), locate_hdf_files),
 )
 ZARR_SUFFIXES = (".zarr",)
-# Endings of input names, which do not belong to the name of what the input shows.
+# Suffixes of inputs, which are not part of the name of what the input shows.
 INPUT_SUFFIXES = tuple(
     f"{prefix}{suffix}"
     for prefix in (".ome", "")

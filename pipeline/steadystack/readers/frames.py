@@ -75,7 +75,7 @@ class StackFrames:
             block, missing = retry_read(partial(_read_array_region, spec, frame, slices))
         except (MemoryError, UnreachableError):
             raise
-        except Exception as error:  # whatever a codec or a store raises
+        except Exception as error:  # codecs and stores may raise anything
             return Frame.unreadable(tuple(side.stop - side.start for side in region), error)
         image = spec.arrange_block(block)
         if missing is None:
@@ -88,7 +88,7 @@ class StackFrames:
 def _read_array_region(
     spec: StackSpec, frame: int, slices: Slices
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Read a region of the array, and which of its pixels are missing; None if none is."""
+    """Read a region of the array, and which of its pixels are missing; None if none are."""
     with get_place(spec.path).explaining_outages():
         pixels = open_reference(spec.path, spec.array, spec.digest)
         _check_unchanged(spec, pixels, frame)
@@ -105,7 +105,7 @@ def may_lack_chunks(spec: StackSpec) -> bool:
 
 
 def _check_unchanged(spec: StackSpec, pixels: Pixels, frame: int) -> None:
-    """Raise ValueError if the stack changed its shape; more frames than before are no change."""
+    """Raise ValueError if the stack's shape has changed, other than by more frames."""
     sizes = dict(zip(spec.axes, pixels.shape, strict=False))
     changed = [axis for axis in spec.axes if axis != "t" and sizes.get(axis) != spec.size(axis)]
     if changed or len(pixels.shape) != len(spec.shape) or sizes.get("t", 1) <= frame:
@@ -115,11 +115,10 @@ def _check_unchanged(spec: StackSpec, pixels: Pixels, frame: int) -> None:
 def list_earlier(
     spec: StackSpec, count: int, frames: str | None = None, stack_frames: int | None = None
 ) -> Iterator[StackSpec]:
-    """List what a stack can have been when it had its first `count` frames and no more.
+    """List what a stack may have been when it had only its first `count` frames.
 
-    `frames` is the slice that chose them out of `stack_frames`, see `locate_stack`: where that is
-    not known, it may have chosen so many of several numbers. There is none where the stack cannot
-    have been so.
+    `frames` is the slice that chose them out of `stack_frames`, see `locate_stack`: if that is not
+    known, several numbers are possible. The list is empty if the stack cannot have had so few.
     """
     whole, numbers = spec.uncut or spec, spec.frame_numbers[:count]
     last = numbers[-1]
@@ -139,7 +138,7 @@ def list_earlier(
 
 
 def _find_earlier(spec: StackSpec, count: int) -> StackSpec | None:
-    """Find what a whole stack was when it had so many frames; None if it cannot have been."""
+    """Describe a whole stack as it was with `count` frames; None if it cannot have been so."""
     reference = find_earlier(spec.path, spec.array, count)
     if reference is None:
         return None
@@ -157,7 +156,7 @@ def _find_earlier(spec: StackSpec, count: int) -> StackSpec | None:
 
 @dataclass(frozen=True)
 class BlockSpec(StackSpec):
-    """A stack that is read by `frames` frames and `channels` channels at a time.
+    """A stack that is read `frames` frames and `channels` channels at a time.
 
     Chunks that hold several frames or channels are decoded once for all of them.
     """
@@ -210,7 +209,7 @@ def read_block(
 
 
 def cut_at_chunks(indices: range, chunk: int) -> Iterator[range]:
-    """Cut a range of indices at the ends of chunks of `chunk` indices; yields the ranges."""
+    """Cut a range of indices at chunk boundaries, every `chunk` indices; yields the ranges."""
     for start in range(indices.start // chunk * chunk, indices.stop, chunk):
         yield range(max(start, indices.start), min(start + chunk, indices.stop))
 
@@ -232,7 +231,7 @@ class ArrayFrames:
 
     @classmethod
     def checked(cls, stack: xr.DataArray, mask: Any = None) -> ArrayFrames:
-        """Make the frames of a stack and a mask, whose dims and shapes are checked.
+        """Make the frames of a stack and a mask after checking their dims and shapes.
 
         The mask is None, one for all frames (spatial dims) or one per frame (t and spatial dims).
         """
@@ -297,7 +296,7 @@ class ArrayFrames:
 
     @property
     def pixel_size(self) -> tuple[tuple[float, ...], str]:
-        """The steps of the spatial coordinates and their unit; NaN and "" where they have none."""
+        """The steps of the spatial coordinates and their unit; NaN and "" if they have none."""
         steps, units = [], []
         for axis in self.axes:
             coordinate = self.stack.coords.get(axis)
@@ -317,7 +316,7 @@ class ArrayFrames:
             times, unit = read_times(
                 coordinate.to_numpy(), unit, str(attributes.get("calendar") or "")
             )
-        except (AttributeError, TypeError, ValueError):  # words, or objects that are no dates
+        except (AttributeError, TypeError, ValueError):  # text, or objects that are not dates
             return None
         return (times, unit) if unit else None
 

@@ -1,4 +1,4 @@
-"""TIFF files, pictures and HDF5 files: those of a pattern or folder as a stack."""
+"""Locate the stack in TIFF files, pictures or HDF5 files, given by a pattern or folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from steadystack.readers.references import (
 
 
 def locate_tiff(path: str, choice: ArrayChoice) -> LocatedArray | None:
-    """Locate the image in a TIFF file or a series of them, a pattern or folder; None: no TIFF."""
+    """Locate the image in a TIFF file, or in a pattern or folder of them; None: no TIFF."""
     if is_tiff(path):
         return _describe_tiff(*read_tiff(path, choice.series, choice.level), choice.level)
     files = list_series_files(path, TIFF_SUFFIXES)
@@ -64,7 +64,7 @@ def _describe_tiff(image: TiffImage, index: int, level: int) -> LocatedArray:
 def _locate_series(
     path: str, files: Sequence[str], series: int | None, level: int, axes: str | None
 ) -> LocatedArray:
-    """Locate a stack in many TIFF files: one frame in each, or several, one file after another."""
+    """Locate a stack in many TIFF files with one or several frames each, concatenated."""
     if not files:
         raise InputError(f"{path}: no TIFF file matches")
     image, index = read_tiff(files[0], series, level)
@@ -80,7 +80,7 @@ def _locate_series(
 
 
 def _check_named(path: str, first: LocatedArray) -> None:
-    """Raise InputError if each of many files, whose axes have no names, is more than a frame."""
+    """Raise InputError if files with unnamed axes hold more than one frame each."""
     if len(first.pixels.shape) > 2:
         raise InputError(
             f"the files of {path} hold {first.pixels.shape} each, without axis names: set "
@@ -118,7 +118,8 @@ def _join_files(
 def locate_hdf_files(path: str, choice: ArrayChoice) -> LocatedArray | None:
     """Locate the stack in HDF5 files: those of a folder, or of a pattern and a dataset in each.
 
-    A dataset is a frame, a volume, or several frames, one file after another. None: there are none.
+    Each dataset is a frame, a volume or several frames; files are concatenated. None: no such
+    files.
     """
     inside = split_hdf_path(path)
     if inside and not inside[1]:

@@ -1,4 +1,4 @@
-"""Masks on disk, and frames joined with them."""
+"""Read masks from disk, and frames combined with masks."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from steadystack.validity import Mask, Validity, as_mask
 
 log = logging.getLogger(__name__)
 
-# How many frames' masks are joined to a common mask.
+# How many frames' masks are combined to a common mask.
 FRAMES_SAMPLED = 5
-# Pixels up to which a static mask stays in memory; of a larger one only regions are read.
+# Most pixels of a static mask that is kept in memory; of larger ones only regions are read.
 MAX_KEPT_PIXELS = 2**24
 
 
 @dataclass(frozen=True)
 class MaskLabels:
-    """What the numbers of a mask mean: `labels` are valid; without labels, all numbers but 0.
+    """The meaning of a mask's numbers: `labels` are valid; without labels, all numbers except 0.
 
-    `invert`: these are the pixels that are not valid.
+    `invert`: these pixels are the invalid ones instead.
     """
 
     labels: tuple[int, ...] = ()
@@ -55,7 +55,7 @@ class MaskLabels:
 
     def valid(self, values: NDArray[Any]) -> Bools:
         is_listed = np.isin(values, self.labels) if self.labels else as_mask(values)
-        # what is not known is not valid, inverted or not
+        # unknown pixels are not valid, inverted or not
         return ~is_listed & (values == values) if self.invert else is_listed
 
 
@@ -85,14 +85,14 @@ class MaskSpec:
 
 @dataclass(frozen=True)
 class ValidFrames(ChangedFrames):
-    """The frames of a stack, of which only pixels are valid that `validity` leaves valid."""
+    """The frames of a stack, with pixels excluded by `validity` not valid."""
 
     validity: Validity
 
     def common_mask(self, region: Slices) -> Bools | None:
-        """Join static masks, and the union of a sample of frames for each mask per frame.
+        """Combine static masks, and for each mask per frame the union over a sample of frames.
 
-        None: without masks, or if one cannot be read.
+        None: there are no masks, or one cannot be read.
         """
         common = self.frames.common_mask(region)
         sides = tuple((side.start, side.stop) for side in region)
@@ -154,7 +154,7 @@ def locate_mask(
 
 
 def _check_sample(spec: MaskSpec, frame_count: int, frame_shape: tuple[int, ...]) -> None:
-    """Refuse masks whose numbers are none of a mask, by those of some frames."""
+    """Refuse masks with unsuitable numbers, judging by some frames."""
     for frame in _sample_frames(frame_count):
         try:
             spec.read(frame, frame_shape)
@@ -165,7 +165,7 @@ def _check_sample(spec: MaskSpec, frame_count: int, frame_shape: tuple[int, ...]
 
 
 def _sample_frames(count: int) -> list[int]:
-    """Frames that are spread evenly over so many."""
+    """Choose frames spread evenly over `count` frames."""
     frames = np.unique(np.linspace(0, count - 1, FRAMES_SAMPLED).round().astype(int))
     return [int(frame) for frame in frames]
 
@@ -188,8 +188,8 @@ class ImagePart:
     ----------
     path : of the image
     shape : of the whole frame
-    first : the first pixel of the part; an axis in front that the frames do not have is that of
-        the one plane which they are
+    first : the first pixel of the part; if it has one more axis, in front, that of the frames'
+        single plane
     """
 
     path: str
@@ -215,9 +215,9 @@ def _describe(
     is_coded: bool = False,
     earlier: int | None = None,
 ) -> tuple[MaskSpec, Pixels]:
-    """Describe the array at a path, checked to fit frames of a shape and number; reads no pixel.
+    """Describe the array at a path, checked to fit shape and number of frames; reads no pixels.
 
-    `is_coded`: its numbers may stand for values, as xarray writes them; those of masks do not.
+    `is_coded`: its numbers may be encoded values, as xarray writes them; those of masks are not.
     `earlier`: see `locate_mask`.
     """
     located = get_place(path).call_interruptibly(partial(find_image, path, is_coded=is_coded))
@@ -248,7 +248,7 @@ def _describe(
 
 
 def find_earlier(path: str, reference: Reference, count: int) -> Reference | None:
-    """Find where an array was when it had so many frames; None: files are whole or not there."""
+    """Find where an array was when it had `count` frames; None: files do not grow."""
     if isinstance(reference, InFile) and reference.file_format == "raw":
         layout = replace(parse_layout("input.raw", reference.name), count=count)
         return replace(reference, name=str(layout))

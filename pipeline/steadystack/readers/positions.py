@@ -1,4 +1,4 @@
-"""Which one of many: images of plates and of collections, axes of an array, channels."""
+"""Choose among images of plates and collections, and channels; identify the axes of an array."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steadystack.file_formats import Pixels, is_picture, is_tiff, split_hdf_path
 from steadystack.model import InputError
 from steadystack.ome import is_collection, read_plate, read_series, read_well
 
-# Names that an error lists before it breaks off.
+# Most names that an error lists.
 MAX_LISTED = 8
 AXIS_NAMES = {
     "t": "t", "time": "t", "frame": "t", "date": "t",
@@ -24,7 +24,7 @@ AXIS_NAMES = {
     "x": "x", "lon": "x", "longitude": "x", "column": "x", "col": "x",
 }  # fmt: skip
 DEFAULT_AXES = {2: "yx", 3: "tyx"}
-# Entries along an axis: more are a slip in the metadata, and lists of frames would fill the memory.
+# Most entries along an axis: more must be a mistake in the metadata, and would fill the memory.
 MOST_PIXELS = 2**24
 
 
@@ -48,7 +48,7 @@ class Positions:
 
 
 def list_positions(path: str) -> Positions | None:
-    """List the images of the plate or the collection at a path; None if it is neither.
+    """List the images of the plate or the collection at a path; None if there is neither.
 
     Reads metadata only.
     """
@@ -141,7 +141,7 @@ def _list_plate(group: zarr.Group, path: str, wells: Sequence[str]) -> Positions
 
 
 def _list_collection(group: zarr.Group) -> tuple[str, ...]:
-    """List the series of a bioformats2raw layout: as its OME group does, or else 0, 1, 2, ..."""
+    """List the series of a bioformats2raw layout: from its OME group, or else 0, 1, 2, ..."""
     ome_group = group.get("OME")
     if isinstance(ome_group, zarr.Group) and (listed := read_series(ome_group.attrs)):
         return listed
@@ -209,7 +209,7 @@ def find_channels(
 
 
 def _list_channels(count: int, names: Sequence[str]) -> str:
-    """List the channels as text, with what they can be chosen by: name, number or nothing."""
+    """List the channels as text, with what selects them: name, number or nothing."""
     if count == 1:
         return f"one channel, {names[0]}" if names else "one channel, without a name: leave it out"
     if names:

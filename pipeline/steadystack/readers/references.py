@@ -1,4 +1,4 @@
-"""Where in a store or file an array is, and how it is opened."""
+"""References to arrays in stores and files, and how they are opened."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from steadystack.readers.composed import CutPixels, FilesPixels, list_series_fil
 
 
 class _InOneFile:
-    """Defaults of references: all frames in one file, and no Zarr array."""
+    """Defaults for references: all frames in one file, and not a Zarr array."""
 
     def list_frame_files(self, path: str) -> tuple[str, ...] | None:
         """List the name of the file that holds each frame; None: all frames are in one file."""
@@ -87,7 +87,7 @@ class InTiff(_InOneFile):
         return ZarrPixels(open_level(path, self.series, self.level))
 
 
-# What opens the array of a file, by what its reference calls the format: (path, name in the file).
+# Functions that open the array of a file, (path, name in the file), by name of the format.
 OPENERS: dict[str, Callable[[str, str], FileArray]] = {
     "npy": open_npy,
     "hdf": open_hdf,
@@ -123,8 +123,8 @@ class InFiles(_InOneFile):
     Attributes
     ----------
     is_joined : whether each file has the first axis of the array itself, not a single entry of it
-    digest : of the names of the files
-    file_reference : the image in each file, of those that end as TIFF files, pictures or HDF5
+    digest : hash of the names of the files
+    file_reference : the image in each file, for TIFF files, pictures or HDF5
     """
 
     count: int
@@ -176,7 +176,7 @@ class Cut:
 
     def list_frame_files(self, path: str) -> tuple[str, ...] | None:
         """List the name of the file that holds each frame; None: all frames are in one file."""
-        files = self.whole.list_frame_files(path)  # frames are the first axis of what has several
+        files = self.whole.list_frame_files(path)  # frames are along the first axis of many files
         return None if files is None else files[slice(*self.sides[0])]
 
     def open_zarr_array(self, path: str) -> zarr.Array[Any] | None:
@@ -190,7 +190,7 @@ Reference: TypeAlias = InZarr | InTiff | InFile | InFiles | Cut
 
 @dataclass(frozen=True)
 class LocatedArray:
-    """An array in a store, and what the store says of it.
+    """An array in a store, and what the store says about it.
 
     Attributes
     ----------
@@ -199,8 +199,8 @@ class LocatedArray:
     time : time of every frame and its unit; None: not known
     levels : shapes of the levels of the pyramid that the array is a level of
     image : path in the store of the OME-Zarr image that the array is a level of; None: of none
-    scale_doubt : why `scale` is not to be believed; "": it is
-    codec_std : deviation, pixels, of where a codec puts the content of a frame
+    scale_doubt : why `scale` may be wrong; "": no doubt
+    codec_std : standard deviation, pixels, of the content's position in a frame, due to a codec
     """
 
     pixels: Pixels
@@ -255,9 +255,9 @@ def open_reference(path: str, reference: Reference, digest: str = "") -> Pixels:
     """Open the array of a reference, or return the one that this process has opened before.
 
     Cached for the last 32 combinations of arguments: the array keeps the metadata of its first
-    opening, even if the store changes. `digest`, of the metadata that were located, belongs to the
-    key of the cache, so that a stack located anew after a change is opened anew. To see the store
-    as it is now, use ``reference.open(path)``.
+    opening, even if the store changes. `digest`, of the metadata found, is part of the cache key,
+    so that a stack located anew after a change is opened anew. To see the store as it is now, use
+    ``reference.open(path)``.
     """
     return reference.open(path)
 
@@ -271,7 +271,7 @@ def digest_metadata(
 ) -> str:
     """Hash path, reference, axes and the array's metadata to 16 hexadecimal digits.
 
-    `shape`: of an array that has had fewer frames; None: the one that it has.
+    `shape`: that of the array when it had fewer frames; None: its current one.
     """
     text = json.dumps(
         [path, str(reference), list(axes), pixels.describe(shape)], sort_keys=True, default=str

@@ -1,4 +1,4 @@
-"""A single image from a file of any format, of any size."""
+"""Read a single image from a file of any format, with any size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from steadystack.units import choose_common_unit
 
 @dataclass(frozen=True, eq=False)
 class ReadImage:
-    """A single image that was read: its values, the size of its pixels (NaN: not known), and unit.
+    """A single image as read: its values, the size of its pixels (NaN: not known) and its unit.
 
     `values` has the axes of a frame; `pixel_size` one value for each.
     """
@@ -39,9 +39,9 @@ def read_any_image(
 
     Parameters
     ----------
-    axes : of a frame, such as y, x; an array without names that has as many has these
-    channel : number or name, where the image has several
-    series : the image of a TIFF file that holds several
+    axes : of a frame, such as y, x; an array with as many unnamed axes is taken to have these
+    channel : number or name, if the image has several
+    series : which image of a TIFF file that holds several
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Stacks on disk: what a path holds, and how one frame lies in it.
+"""Locate stacks on disk: what a path holds, and how the frames lie in it.
 
 Formats are in `formats`; a stack here is an array of them, with names for its axes.
 """
@@ -44,11 +44,11 @@ class StackSpec:
     axes : axis name of every array dimension, in array order
     shape, chunks, dtype : of the array; `chunks` are the smallest blocks that decode by themselves
     channel : index along c, or None if there is no such axis
-    several : indices of the channels that are measured, from `channel` on; (): one is
-    channel_names : names of the channels, as far as the store tells
+    several : indices of the channels that are measured, starting with `channel`; (): only that one
+    channel_names : names of the channels, if the store has them
     pixel_size, unit : size of a pixel along each spatial axis of the frame, NaN where it is not
         known, and its unit, "" if not known
-    time : time of every frame and its unit, where the store tells
+    time : time of every frame and its unit, if the store has them
     missing_chunks : "invalid": pixels of a chunk that is not there are not valid; "fill": they are
         the fill value, because the store leaves out empty chunks on purpose
     kind : what was found, in words
@@ -57,8 +57,8 @@ class StackSpec:
     levels : shapes of the levels of the pyramid that the array is a level of
     image : path in the store of the OME-Zarr image that the array is a level of; None: of none
     level : number of the array's level in the pyramid
-    uncut : the whole stack, of which this is some frames, or a region of them; None: it is whole
-    codec_std : deviation, pixels, of where a codec puts the content of a frame
+    uncut : the whole stack, if this is only some frames or a region of them; None: it is whole
+    codec_std : standard deviation, pixels, of the content's position in a frame, due to a codec
     """
 
     path: str
@@ -104,7 +104,7 @@ class StackSpec:
 
     @property
     def sides(self) -> dict[str, tuple[int, int, int]]:
-        """(first, stop, step) of what is used of the whole stack, by axis."""
+        """The used part of the whole stack, (first, stop, step) by axis."""
         if isinstance(self.array, Cut):
             return dict(zip(self.axes, self.array.sides, strict=True))
         return {axis: (0, self.size(axis), 1) for axis in self.axes}
@@ -227,9 +227,9 @@ Region = Sequence[tuple[float | str, float | str] | None]
 
 
 def find_frames(spec: StackSpec, frames: str | None) -> range:
-    """Find the frames of a stack that the text of a slice chooses; None: all.
+    """Find the frames of a stack that a slice, given as text, selects; None: all.
 
-    Raises InputError where these are less than two.
+    Raises InputError if there are fewer than two.
     """
     chosen = range(spec.frame_count)
     if frames is None:
@@ -251,9 +251,9 @@ def _find_region(spec: StackSpec, region: Region | None) -> dict[str, tuple[int,
 
 
 def cut_stack(spec: StackSpec, frames: range, region: Mapping[str, tuple[int, int]]) -> StackSpec:
-    """Cut frames, and a region (first, stop) along the axes that it names, out of a stack.
+    """Cut frames, and a region given as (first, stop) by axis, out of a stack.
 
-    What is everything is the stack itself.
+    Returns the stack itself if nothing is cut off.
     """
     sides = {"t": (frames.start, frames.stop, frames.step)}
     sides |= {axis: (*side, 1) for axis, side in region.items()}
@@ -278,7 +278,7 @@ def cut_stack(spec: StackSpec, frames: range, region: Mapping[str, tuple[int, in
 def _choose_measures(
     spec: StackSpec, located: LocatedArray, pixel_size: PixelSize
 ) -> dict[str, Any]:
-    """Choose pixel size, unit and times: as given, or else as the store has them."""
+    """Choose pixel size, unit and times: as given, or else from the store."""
     scale = dict(zip(spec.axes, located.scale or [np.nan] * len(spec.axes), strict=True))
     units = dict(zip(spec.axes, located.units or [""] * len(spec.axes), strict=True))
     sizes, unit = choose_common_unit(
@@ -301,15 +301,15 @@ def get_codecs(spec: StackSpec, version: OmeVersion) -> dict[str, Any]:
     array = spec.array.open_zarr_array(spec.path)
     if array is None or array.metadata.zarr_format != (2 if version == "0.4" else 3):
         return {}
-    # A transposition of the stack's axes would not fit the new array's.
-    if str(array.dtype) != spec.dtype:  # its numbers stand for values of another type
+    # A codec that transposes the stack's axes would not fit the new array's axes.
+    if str(array.dtype) != spec.dtype:  # its numbers encode values of another type
         return {}
     filters = tuple(f for f in array.filters if type(f).__name__ != "TransposeCodec")
     return {"compressors": array.compressors or None, "filters": filters or None}
 
 
 def get_coordinates(spec: StackSpec) -> Coordinates:
-    """Get where the pixels of a stack lie, from its store, or from settings that replace it."""
+    """Get the coordinates of a stack's pixels, from its store or from settings that override it."""
     if spec.uncut is not None:
         whole = get_coordinates(spec.uncut)
         for axis, (first, _, every) in spec.sides.items():

@@ -1,4 +1,4 @@
-"""The stage that writes the corrected stack and the mean of the steady series."""
+"""The stage that writes the corrected stack, and the mean of the steady series."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ Image = TypeVar("Image", Corrected, SteadyMean)
 class Summary:
     """What was written: frames moved, left or blank, the shape, and the tasks it took.
 
-    `what` it is, and `further` images that were written with it.
+    `what` names it; `further` images were written with it.
     """
 
     path: str
@@ -93,7 +93,7 @@ class Summary:
 
 
 def check_corrected(config: Config, *, replaces: bool) -> None:
-    """Refuse what can be known to go wrong before anything is measured."""
+    """Refuse, before anything is measured, what is certain to fail later."""
     output = config.output
     if output.mean is not None and config.correct.labels:
         raise InputError("output.mean: labels (correct.labels) have no mean: leave one of them out")
@@ -113,9 +113,9 @@ def check_corrected(config: Config, *, replaces: bool) -> None:
 
 
 def check_of_series(config: Config, attributes: Mapping[str, str]) -> None:
-    """Refuse to replace images of another run by those of a series that has grown.
+    """Refuse to replace images of another run by those of a grown series.
 
-    `attributes` are those of its dataset.
+    `attributes` are those of the series' dataset.
     """
     if GROWN not in attributes:
         return
@@ -132,7 +132,7 @@ def check_of_series(config: Config, attributes: Mapping[str, str]) -> None:
 
 
 def _is_of_run(config: Config, path: str, attributes: Mapping[str, str]) -> bool:
-    """Whether a run made the image at a path, before its series grew or since."""
+    """Whether this run made the image at a path, before or after its series grew."""
     known = {attributes["fingerprint"], *json.loads(attributes[GROWN])["fingerprints"]}
     found = read_origin(path)
     if found is None or found.fingerprint not in known:
@@ -149,7 +149,7 @@ def average_solved(
     may_replace: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Write the mean of the steady series of a solved run; goes on where an earlier call stopped.
+    """Write the mean of the steady series of a solved run; continues where an earlier call stopped.
 
     Frames whose status is not ok are left out.
     """
@@ -171,7 +171,7 @@ def average_solved(
 
 
 def tell_in_log(progress: Progress | None, unit: str = "tasks") -> Progress:
-    """Tell of progress in lines of the log, too."""
+    """Report progress in the log, too."""
     meter = StageMeter("", unit)
 
     def tell(done: int, total: int) -> None:
@@ -201,7 +201,7 @@ def correct_solved(
     may_replace: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Write the corrected stack of a solved run; goes on where an earlier call stopped."""
+    """Write the corrected stack of a solved run; continues where an earlier call stopped."""
     path = str(setup.config.output.corrected)
     check_solved(setup, shifts)
     options: dict[str, Any] = {"overwrite": overwrite, "may_replace": may_replace}
@@ -227,7 +227,7 @@ def correct_solved(
 
 
 def plan_correcting(setup: Setup) -> dict[str, CorrectedPlan]:
-    """What corrected stack and mean will be and need: of an earlier run's shifts, or of none."""
+    """Forecast the corrected stack and the mean, from an earlier run's shifts or without any."""
     output, plans = setup.config.output, dict[str, CorrectedPlan]()
     if output.corrected is None and output.mean is None:
         return plans
@@ -251,9 +251,9 @@ def plan_correcting(setup: Setup) -> dict[str, CorrectedPlan]:
 
 
 def plan_images(setup: Setup, shifts: xr.Dataset | None = None) -> list[Corrected | SteadyMean]:
-    """Plan the images that the settings ask for; without shifts as if nothing moved.
+    """Plan the images that the settings ask for; without shifts, as if nothing moved.
 
-    Raises InputError for what is wrong with them whatever the shifts are.
+    Raises InputError for errors that do not depend on the shifts.
     """
     output, source = setup.config.output, setup.series.whole_frames
     if shifts is None:
@@ -269,20 +269,20 @@ def plan_images(setup: Setup, shifts: xr.Dataset | None = None) -> list[Correcte
 
 
 def plan_stack(setup: Setup, shifts: xr.Dataset, before: Written | None = None) -> Corrected:
-    """The corrected stack of a run; frames of `before` may stay."""
+    """Plan the corrected stack of a run; frames of `before` may be kept."""
     path = str(setup.config.output.corrected)
     planned = plan_corrected(path, **_find_what_is_moved(setup, shifts), before=before)
     return replace(planned, attributes=_add_run(setup, planned))
 
 
 def _add_run(setup: Setup, image: Corrected | SteadyMean) -> dict[str, Any]:
-    """The attributes of an image with the name of the run."""
+    """Add the name of the run to an image's attributes."""
     own = image.attributes[OWN] | {"run": name_run(setup.config.output.shifts, image.path)}
     return image.attributes | {OWN: own}
 
 
 def _add_checksums(setup: Setup, image: Image, overwrite: bool) -> Image:
-    """An image of another stack, whose digest tells of some frames: they may be edited in place.
+    """Add checksums of frames to the digest of an image of another stack, as that may be edited.
 
     What is at its path keeps its digest, unless one of its frames is another now.
     """
@@ -298,9 +298,9 @@ def _add_checksums(setup: Setup, image: Image, overwrite: bool) -> Image:
 
 
 def _find_kept(setup: Setup, shifts: xr.Dataset) -> Written | None:
-    """The corrected stack that is there, if it is of the first frames of a series that has grown.
+    """Find the existing corrected stack if it shows the first frames of a grown series.
 
-    Its canvas must be that of all frames, and another stack must not be moved by the shifts.
+    Its canvas must equal that of all frames, and the shifts must not be applied to another stack.
     """
     section, path = setup.config.correct, str(setup.config.output.corrected)
     is_fit = section.border == "same" and section.stack is None and path.endswith(".zarr")
@@ -316,7 +316,7 @@ def _find_kept(setup: Setup, shifts: xr.Dataset) -> Written | None:
 
 
 def plan_steady_mean(setup: Setup, shifts: xr.Dataset) -> SteadyMean:
-    """The mean of the steady series of a run."""
+    """Plan the mean of the steady series of a run."""
     source = locate_stack(**setup.config.input.model_dump())
     count = (source.uncut or source).frame_count
     weights = read_mean_weights(setup.config, source.frame_numbers, count)
@@ -326,7 +326,7 @@ def plan_steady_mean(setup: Setup, shifts: xr.Dataset) -> SteadyMean:
 
 
 def _find_what_is_moved(setup: Setup, shifts: xr.Dataset) -> dict[str, Any]:
-    """What frames are moved and how, as arguments of `plan_corrected` and `plan_mean`."""
+    """Which frames are moved and how, as arguments of `plan_corrected` and `plan_mean`."""
     config, series, validity = setup.config, setup.series, setup.series.validity
     how = config.correct
     if how.invalid == "fill" and (pixels := find_defects_left_out(shifts)):

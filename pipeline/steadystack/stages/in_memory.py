@@ -1,4 +1,4 @@
-"""The stages on arrays, without files: a stack on disk as an array, and an array's shifts."""
+"""The stages without files: open a stack on disk as an array, estimate the shifts of an array."""
 
 from __future__ import annotations
 
@@ -97,16 +97,16 @@ def open_stack(
 def _make_lazy(spec: StackSpec) -> xr.DataArray:
     """A stack on disk as a lazy DataArray with the dims t and (z,) y, x.
 
-    A chunk is a frame, or a block of one that is large.
-    The spatial coordinates are in the unit of the pixel size, "pixel" if that is not known.
-    If chunks are missing in the store, a lazy boolean coordinate ``valid`` says where.
+    A chunk is a frame, or a block of a large frame. The spatial coordinates are in the unit of the
+    pixel size, "pixel" if that is not known. If chunks are missing in the store, a lazy boolean
+    coordinate ``valid`` says where.
     """
     if spec.several:
         raise InputError(
             f"input.channel {list(spec.several)} names several channels, but an array holds one: "
             "choose one"
         )
-    import dask.array as da  # it takes long to import, and a stack in memory does without
+    import dask.array as da  # slow to import, and not needed for a stack in memory
 
     frames = StackFrames(spec)
     dims = ("t", *spec.spatial)
@@ -154,7 +154,7 @@ def _choose_steps(spec: StackSpec) -> list[tuple[float, str]]:
 
 
 def _read_part(frames: StackFrames, sides: tuple[int, ...], block_id: tuple[int, ...]) -> Frame:
-    """The frame, or the block of one, that is a chunk of the lazy stack."""
+    """Read the frame, or block of a frame, that is one chunk of the lazy stack."""
     region = tuple(
         slice(index * side, min((index + 1) * side, size))
         for index, side, size in zip(block_id[1:], sides, frames.frame_shape, strict=True)
@@ -269,7 +269,7 @@ def estimate_shifts(
 def estimate_series(
     config: Config, series: Series, client: Engine = None
 ) -> tuple[Setup, xr.Dataset]:
-    """The shift of every frame of a series, and the run as it was measured; writes nothing.
+    """Estimate the shifts of a series; returns them with the run as measured. Writes nothing.
 
     `client` is as in `estimate_shifts`.
     """
@@ -280,8 +280,8 @@ def estimate_series(
 def measure_series(
     config: Config, series: Series, client: Engine = None
 ) -> tuple[Setup, PairTable, Cluster]:
-    """Measure the pairs of a series, and tell what with and where; `client` is as there."""
-    before = MeasuredBefore()  # what a pilot measures is not measured again
+    """Measure the pairs of a series; returns them with the run and its engine."""
+    before = MeasuredBefore()  # pairs measured by a pilot are not measured again
     setup = settle_settings(set_up(config, series, before))
     setup = add_camera_images(replace(setup, before=None))
     table = make_table(setup)
@@ -306,7 +306,7 @@ def measure_series(
 def solve_in_memory(
     setup: Setup, table: PairTable, engine: Engine = None
 ) -> tuple[Setup, xr.Dataset]:
-    """The shift of every frame from measured pairs, and the run as it was solved."""
+    """Solve measured pairs for the shifts; returns them with the run as solved."""
     found = check_series(setup, table)
     setup, found = settle_motion(setup, table, found, engine)
     frames = solve_series(setup, table, found, engine)

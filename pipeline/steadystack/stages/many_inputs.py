@@ -1,4 +1,4 @@
-"""Many inputs: one after the other on one cluster, and a table of what became of them."""
+"""Run many inputs one after another on one cluster, and tabulate the outcomes."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ STAGES: Mapping[str, Callable[..., Any]] = {
     "correct": correct,
     "report": report,
 }
-RESTARTED = ("run", "measure", "correct")  # they take `overwrite` and tell of progress
+RESTARTED = ("run", "measure", "correct")  # these take `overwrite` and report progress
 TABLED = ("run", "measure", "solve")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one input.
+    """The outcome of one input.
 
-    `status` is done, unreliable, refused (the settings do not fit it) or failed; `usable_pairs`
-    are those of the solution, `rms_residual` that of their residuals, pixels, NaN if not solved.
+    `status` is done, unreliable, refused (the settings do not fit it) or failed; `usable_pairs` are
+    those that the solution uses, `rms_residual` is the rms of their residuals, pixels, NaN if not
+    solved.
     """
 
     name: str
@@ -105,7 +106,7 @@ def run_all(
 
 
 def _tabulate(config: Config, outcomes: list[Outcome]) -> InputError | OutputError | None:
-    """Write the table of outcomes; returns the error if it cannot be: inputs go on without it."""
+    """Write the table of outcomes; returns the error if that fails: inputs go on without it."""
     names, rows = [field.name for field in fields(Outcome)], [*map(_make_cells, outcomes)]
     try:
         write_table(config.output.summary, names, rows)
@@ -116,14 +117,13 @@ def _tabulate(config: Config, outcomes: list[Outcome]) -> InputError | OutputErr
 
 
 def share_inputs(config: Config, text: str) -> tuple[Config, dict[str, Config]]:
-    """The settings of one of several runs that share the inputs, such as "3/16", and its inputs.
+    """The settings, and the inputs, of one of several runs that share them, such as "3/16".
 
-    The third of 16 takes every 16th input from the third on, so that inputs that are added at the
-    end move no other to another share. Its table, and the report of Dask, are beside those of the
-    whole; where workers are batch jobs, it is one itself, and its workers are processes of its
-    machine.
+    The third of 16 takes every 16th input from the third on, so that inputs added at the end do not
+    change the other shares. Its table and Dask report lie beside those of the whole. If workers are
+    batch jobs, the share is a job itself, and its workers are processes on its machine.
 
-    Raises InputError if it is no share, or there are fewer inputs than shares.
+    Raises InputError if the text is not a share, or if there are fewer inputs than shares.
     """
     number, count = parse_share(text, "--inputs")
     if not 1 <= number <= count:

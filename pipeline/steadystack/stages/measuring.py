@@ -1,4 +1,4 @@
-"""Measuring as a job: with settled settings, in rounds, with a journal ahead of the dataset."""
+"""Measure the pairs of a run as a job: settle the settings, measure in rounds, keep a journal."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ from steadystack.stages.results import (
 from steadystack.stages.sharing import gather, list_share_paths
 from steadystack.survey import find_reach, follow_object
 
-if TYPE_CHECKING:  # it knows Dask's clusters, which take long to import
+if TYPE_CHECKING:  # imports Dask's clusters, which are slow to import
     from steadystack.cluster import ClusterOnDemand
 
 MOST_ROUNDS = 3
-# So many of the pairs that a series has kept are measured again when it grows; what may lie between
-# two measurements of the same frames, px: the rounding of transforms of other sizes.
+# How many of the kept pairs are measured again when a series grows, and how far two measurements of
+# the same frames may differ, px (rounding of transforms of other sizes).
 CHECKED_PAIRS, SAME = 3, 1e-3
 
 log = logging.getLogger(__name__)
@@ -83,13 +83,13 @@ Progress = Callable[[int, int], None]  # rows measured so far, rows in all
 
 @dataclass(frozen=True, eq=False)
 class OpenRun:
-    """A run that is open: its settings met a stack, and nobody else writes its output."""
+    """An open run: its settings fit the stack, and no other run writes its output."""
 
     setup: Setup
     cluster: ClusterOnDemand
-    workers: int | None  # how many fit into the memory here, where they are of this machine
+    workers: int | None  # how many fit into memory, if they are on this machine
     progress: Progress | None
-    is_share: bool  # whether it measures a share of the pairs, for another run to gather
+    is_share: bool  # whether it measures a share of the pairs, to be gathered by another run
 
     @property
     def path(self) -> str:
@@ -103,14 +103,14 @@ class OpenRun:
 
 
 def settle_settings(setup: Setup) -> Setup:
-    """The run with nothing left to decide: a pilot measures a few pairs, if anything is.
+    """Decide on all "auto" settings of a run; if there are any, a pilot measures a few pairs.
 
-    Where camera images are to be made of the stack itself, all stays as it is: they would have to
-    be made for every conditioning.
+    If camera images are to be made from the stack itself, nothing is changed: they would have to be
+    made for every conditioning.
     """
     if setup.is_settled:
         return setup
-    whole, path = follow_object(set_up(setup.config, setup.series, setup.before))  # of all shares
+    whole, path = follow_object(set_up(setup.config, setup.series, setup.before))  # for all shares
     reach = find_reach(whole)
     pilot = Pilot()
     if not list_estimated_images(setup):
@@ -121,7 +121,7 @@ def settle_settings(setup: Setup) -> Setup:
         return setup  # there was nothing to decide
     try:
         decided = decide(setup, pilot)
-    except InputError as error:  # filters take memory
+    except InputError as error:  # filters need memory
         log.warning("pilot: %s is not taken: %s", pilot.outcome.settings, error)
         decided = decide(setup, replace(pilot, chosen=0))
     assert decided.pilot is not None
@@ -137,37 +137,37 @@ def _run_pilot_of(setup: Setup) -> Pilot:
 
 
 def recall_settings(setup: Setup) -> Setup:
-    """The run as an earlier call decided on it, if its dataset, or a share of it, is there.
+    """The run with the decisions of an earlier call, if its dataset, or a share of it, exists.
 
-    Of several that one counts that was measured with the same settings.
+    If there are several, the one measured with the same settings counts.
     """
     if setup.config.is_decided:
         return setup
     found = setup
     for attributes in _read_begun(setup.config.output.shifts):
-        pilot = attributes.get(PILOT)  # earlier versions needed none where nothing was auto
+        pilot = attributes.get(PILOT)  # earlier versions stored none if nothing was auto
         try:
             recalled = decide(setup, Pilot.parse(pilot) if pilot else Pilot())
         except (ValueError, InputError):
-            continue  # it is from a run of other settings, or none of ours
+            continue  # it is from a run with other settings, or not ours
         fingerprint = recalled.config.fingerprint(recalled.series.digest)
         if attributes.get("fingerprint") == fingerprint:
             return recalled
-        if pilot and not setup.config.object_.is_followed:  # a path is of its mask and anchor alone
+        if pilot and not setup.config.object_.is_followed:  # a path belongs to one mask and anchor
             found = recalled if found is setup else found
     return found
 
 
 def recall_run(undecided: Setup) -> Setup:
-    """The run as an earlier call decided on it, also where the series had fewer frames then."""
+    """The run with the decisions of an earlier call, even if the series had fewer frames then."""
     path = undecided.config.output.shifts
     return recall_growth(recall_settings(undecided), undecided, (get_draft_path(path), path))
 
 
 def begin(setup: Setup, overwrite: bool) -> Setup:
-    """The run, writing a draft where its dataset is to replace one that is there.
+    """Begin the run; it writes a draft if its dataset is to replace an existing one.
 
-    That of a series that has grown begins with what was measured before.
+    For a grown series, the dataset begins with what was measured before.
     """
     growth, path = setup.growth, setup.config.output.shifts
     if growth is None:
@@ -182,7 +182,7 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
                 f"the stack has grown, but {draft} was started with other settings: continue with "
                 f"those, delete it to go on with {path}, or use `steadystack run --overwrite`"
             )
-        discard_draft(path)  # what is left of one
+        discard_draft(path)  # remains of an earlier one
         copy_camera_images(growth.path, draft)
     setup = replace(setup, draft=draft, growth=None)
     with log_stage("checking earlier pairs"):
@@ -201,9 +201,9 @@ def begin(setup: Setup, overwrite: bool) -> Setup:
 
 
 def _check_kept(setup: Setup, growth: Growth) -> None:
-    """Measure some of the pairs that are kept again: their frames may have been exchanged.
+    """Measure some of the kept pairs again, in case their frames were replaced.
 
-    Raises InputError where one is not found as it was.
+    Raises InputError if one has another result than before.
     """
     rows = spread_evenly(np.flatnonzero(growth.table.ok), CHECKED_PAIRS)
     if not len(rows):
@@ -224,9 +224,9 @@ def _check_kept(setup: Setup, growth: Growth) -> None:
 
 
 def _read_begun(path: str) -> list[dict[str, str]]:
-    """The attributes of what a run with this output has begun: its draft, dataset and shares.
+    """The attributes of all that a run with this output has begun: draft, dataset and shares.
 
-    What cannot be read is passed over: other stages say so, if it matters.
+    What cannot be read is skipped: other stages report it, if it matters.
     """
     found = []
     with suppress(InputError):
@@ -238,9 +238,9 @@ def _read_begun(path: str) -> list[dict[str, str]]:
 
 
 def measure_all(opened: OpenRun, *, is_solved_next: bool = False) -> xr.Dataset:
-    """The dataset with every pair measured, on disk; goes on where an earlier run stopped.
+    """Measure all pairs, into the dataset on disk; continues where an earlier run stopped.
 
-    Where it is solved next, which writes it, too, what is new stays in the journal until then.
+    If it is solved next, which writes it anyway, new results stay in the journal until then.
     """
     with log_stage("beginning"):
         dataset = _load_begun(opened)
@@ -249,7 +249,7 @@ def measure_all(opened: OpenRun, *, is_solved_next: bool = False) -> xr.Dataset:
     checked = opened.is_share or is_checked(dataset.attrs, failed_again=is_solved_next)
     if not missing and table.same_pairs(read_pairs(dataset)) and checked:
         log.info("all %d pairs are already measured", rows)
-        if get_place(get_journal_path(opened.path)).exists():  # they may be nowhere else
+        if get_place(get_journal_path(opened.path)).exists():  # the results may be nowhere else
             save_over_journal(dataset, opened.path)
         return dataset
     if not opened.is_share and (doubt := explain_doubtful_mask(opened.setup)) is not None:
@@ -273,9 +273,9 @@ def measure_all(opened: OpenRun, *, is_solved_next: bool = False) -> xr.Dataset:
 def _measure_in_rounds(
     opened: OpenRun, setup: Setup, dataset: xr.Dataset, table: PairTable
 ) -> tuple[xr.Dataset, PairTable]:
-    """The pairs of the strategy measured, then those that they leave wanted.
+    """Measure the pairs of the strategy, then the extra pairs that the result calls for.
 
-    Pairs that failed before and are measured now may leave others wanted: so many rounds at most.
+    Pairs that failed before and are measured now may call for others; rounds are limited.
     """
     for _ in range(MOST_ROUNDS):
         if not table.to_do.any():
@@ -288,15 +288,15 @@ def _measure_in_rounds(
             table = _measure_missing(opened, setup, dataset, table, journal)
         further = _add_second_round(opened, table)
         if further.same_pairs(table):
-            break  # what is still to do failed
+            break  # all that is left to do has failed
         table = further
     return dataset, table
 
 
 def _add_second_round(opened: OpenRun, table: PairTable) -> PairTable:
-    """Append the pairs of the second round to the table, once those of its first are measured.
+    """Append the second round's pairs to the table once those of the first are measured.
 
-    A share knows its own pairs only, and gets none.
+    A share knows only its own pairs, and gets none.
     """
     setup = opened.setup
     if opened.is_share:
@@ -305,8 +305,8 @@ def _add_second_round(opened: OpenRun, table: PairTable) -> PairTable:
 
 
 def _select_rows(opened: OpenRun, dataset: xr.Dataset, table: PairTable) -> xr.Dataset:
-    """The dataset on disk with the rows of the table: those of the second round come later."""
-    check_holds_no_more(opened.path)  # before pairs are measured: the dataset is replaced then
+    """Extend the dataset on disk to the rows of the table, after a second round was added."""
+    check_holds_no_more(opened.path)  # checked before measuring, as the dataset is replaced then
     if not table.same_pairs(read_pairs(dataset)):
         dataset = make_run_dataset(opened.setup, table, known=get_lasting_attributes(dataset))
         save_shifts(dataset, opened.path)
@@ -314,7 +314,7 @@ def _select_rows(opened: OpenRun, dataset: xr.Dataset, table: PairTable) -> xr.D
 
 
 def _load_begun(opened: OpenRun) -> xr.Dataset:
-    """The dataset as an earlier run of the same settings left it, or a new one."""
+    """The dataset that an earlier run with the same settings left, or a new one."""
     gather(opened.setup)
     if get_place(opened.path).exists():
         return load_own_shifts(opened.setup)
@@ -329,7 +329,7 @@ def _load_begun(opened: OpenRun) -> xr.Dataset:
 def _measure_missing(
     opened: OpenRun, setup: Setup, dataset: xr.Dataset, table: PairTable, journal: Journal
 ) -> PairTable:
-    """The table with its missing rows measured; the journal is ahead of the dataset until then."""
+    """Measure the missing rows of the table; results go to the journal first."""
     source, method, size, meter = setup.series.source, setup.method, setup.size, Meter()
     try:
         rows = measure_pairs(
@@ -341,8 +341,8 @@ def _measure_missing(
                 opened.progress(done, len(table.status))
     except BaseException as error:
         if get_place(opened.path).is_cut_off_by(error):
-            raise  # it waited long enough: what is saved is in the journal
-        done = len(table.status) - table.count([PairStatus.UNMEASURED])  # also the batch in hand
+            raise  # it waited long enough; results are safe in the journal
+        done = len(table.status) - table.count([PairStatus.UNMEASURED])  # and the current batch
         error.add_note(f"{done} of {len(table.status)} pairs are measured and saved")
         known = get_lasting_attributes(dataset)
         save_on_stop(make_run_dataset(setup, table, known=known), opened.path)

@@ -1,4 +1,4 @@
-"""What solved shifts are shown and handed on as: a report, and files for other programs."""
+"""Write the report and the movie of solved shifts, and export them for other programs."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ from steadystack.stages.results import add_camera_images
 from steadystack.stages.solving import name_state
 from steadystack.warp import AnyMotion, Box, LocalField
 
-# Frames that images before and after are made of: so few and so many, by what they hold.
+# Fewest and most frames used for the images before and after, depending on their size.
 PICTURED_PIXELS, PICTURED = 2**27, (16, 200)
 
 
@@ -101,7 +101,7 @@ def check_report(config: Config, *, overwrite: bool = False) -> None:
 
 
 def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | None = None) -> None:
-    """Write the report of solved shifts, by its suffix; its figures into a folder, if asked."""
+    """Write the report of solved shifts, in the suffix's format; figures to a folder, if given."""
     name = hide_secrets(setup.config.input.one_path).rstrip("/").rsplit("/", 1)[-1]
     judgement, run = verdict(shifts), name_state(setup, shifts, path)
     is_page = Path(path).suffix == ".html"
@@ -130,9 +130,9 @@ def write_report(setup: Setup, shifts: xr.Dataset, path: str, figures: str | Non
 
 
 def find_boxes_left_out(setup: Setup, shifts: xr.Dataset) -> list[list[tuple[int, int]]]:
-    """Find the boxes of parts that were left out, before measuring or by the solve.
+    """Find the boxes of parts of the frame that were left out, before measuring or by the solve.
 
-    Each is, along the last two axes, its first pixel and that behind the last.
+    Each gives its first pixel and one past the last, along the last two axes.
     """
     found = Pilot.parse(shifts.attrs[PILOT]).parts if PILOT in shifts.attrs else None
     boxes = [list(box[-2:]) for box in found.boxes] if found is not None else []
@@ -148,7 +148,7 @@ def find_boxes_left_out(setup: Setup, shifts: xr.Dataset) -> list[list[tuple[int
 
 
 def write_configuration(shifts: xr.Dataset) -> str:
-    """The settings as YAML, with what was tried before some were decided on."""
+    """The settings as YAML, with what was tried to decide on some of them."""
     settings = hide_in_values(json.loads(shifts.attrs["configuration"]))
     text: str = yaml.safe_dump(settings, sort_keys=False)
     choice = ModelChoice.of(shifts.attrs)
@@ -212,7 +212,7 @@ def film_solved(
     may_replace: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Write the movie of a solved run, of the frames measured, as recorded beside corrected."""
+    """Write the movie of a solved run: the measured frames, recorded and corrected side by side."""
     check_solved(setup, shifts)
     how = setup.config.correct
     movements = find_movements(shifts, interpolated=how.interpolated, unusable=how.unusable)
@@ -233,7 +233,7 @@ def film_solved(
 
 
 def forecast_movie(setup: Setup) -> CorrectedPlan:
-    """What the movie of a run will be and need; the same whatever the shifts are."""
+    """Forecast the movie of a run; it does not depend on the shifts."""
     series, source = setup.series, setup.series.source
     movie = _plan_film(setup, np.zeros((source.frame_count, len(source.frame_shape))))
     is_shifted = not setup.config.motion.is_more_than_shift
@@ -254,7 +254,7 @@ def _plan_film(
     linear: AnyMotion | None = None,
     fingerprint: str = "",
 ) -> Movie:
-    """Plan the movie of a run whose frames are moved so, as `find_movements` has them."""
+    """Plan the movie of a run whose frames are moved as `find_movements` says."""
     series, validity = setup.series, setup.series.validity
     path = str(setup.config.output.movie)
     return plan_movie(
@@ -293,7 +293,7 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     InputError
         If there is no such dataset, if it is not solved, or if the target exists or cannot be one.
     """
-    target = make_absolute(target.rstrip("/"), Path.cwd())  # where a link leads, which stays
+    target = make_absolute(target.rstrip("/"), Path.cwd())  # the target of a link; the link stays
     suffix = find_export_suffix(target)
     _check_target(target, suffix, overwrite)
     dataset = load_shifts(shifts)
@@ -301,12 +301,12 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
         raise InputError(f"{shifts} is not solved yet: run `steadystack solve` first")
     check_export_target(target, shifts, dataset)
     with get_place(target).holding_lock(TARGET):
-        _check_target(target, suffix, overwrite)  # another may have written it meanwhile
+        _check_target(target, suffix, overwrite)  # it may have been written meanwhile
         return _export(shifts, dataset, target, suffix)
 
 
 def _check_target(target: str, suffix: str, overwrite: bool) -> None:
-    """Refuse to export to what is there, or is not ours."""
+    """Refuse to export to an existing target, or to replace one that is not ours."""
     if get_place(target).is_occupied() and not overwrite:
         raise InputError(f"{target} exists: use --overwrite, or another name")
     check = {".nc": check_replaceable, DISPLACEMENTS: check_own_fields}.get(suffix, check_own_file)
@@ -337,7 +337,7 @@ def _export(shifts: str, dataset: xr.Dataset, target: str, suffix: str) -> Box |
 
 
 def _make_text(shifts: xr.Dataset, spec: StackSpec | None, target: str) -> bytes:
-    """What a file that other programs read of the motion holds, by its ending."""
+    """Make the content of a motion file for another program, by the file's suffix."""
     if isinstance(get_motion(shifts), LocalField):
         raise explain_local(target)
     motions, suffix = make_motions(shifts, spec), PurePath(target).suffix

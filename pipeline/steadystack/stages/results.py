@@ -1,4 +1,4 @@
-"""Between the tables of a run and the dataset that it leaves: new, found again, judged."""
+"""Convert a run's tables to the dataset it leaves; find, judge, save and replace that dataset."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ from steadystack.run_log import collect_versions, log_stage
 from steadystack.survey import FrameSums
 from steadystack.warp import find_middle
 
-# A mask that follows an object is to lie no farther off than so many pixels.
+# Largest error, px, of the position of a mask that follows an object.
 OFF_WINDOW = 2.0
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ MEASURING_SECTIONS = [
     "initial_shifts",
     "pairs",
 ]
-MOTION = "motion"  # the attribute that tells the model that was solved for
+MOTION = "motion"  # the attribute naming the model that was solved for
 
 
 def make_table(setup: Setup) -> PairTable:
@@ -82,7 +82,7 @@ def make_table(setup: Setup) -> PairTable:
 
 
 def load_own_shifts(setup: Setup) -> xr.Dataset:
-    """What an earlier run of the same settings left, with what its journal holds.
+    """Load what an earlier run with the same settings left, including its journal.
 
     Raises InputError if there is nothing, or if it was measured with other settings.
     """
@@ -95,8 +95,8 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
         return dataset
     before = json.loads(dataset.attrs.get("configuration", "{}"))
     changed = list_changed_settings(before, setup.config.dump(), MEASURING_SECTIONS)
-    changed = [line for line in changed if not line.startswith("pairs.extra ")]  # adds to the rows
-    if setup.config.object_.is_followed:  # its mask is that of the anchor
+    changed = [line for line in changed if not line.startswith("pairs.extra ")]  # it only adds rows
+    if setup.config.object_.is_followed:  # its mask belongs to the anchor
         of_solve = list_changed_settings(before, setup.config.dump(), ("solve",))
         changed += [line for line in of_solve if line.startswith("solve.anchor ")]
     count, now = dataset.sizes["frame"], setup.series.source.frame_count
@@ -120,19 +120,19 @@ def load_own_shifts(setup: Setup) -> xr.Dataset:
 
 
 def make_first_attributes(setup: Setup) -> dict[str, str]:
-    """Attributes of a dataset that is begun: its name, and checksums of some frames."""
+    """Attributes of a new dataset: its name, and checksums of some frames."""
     return {RUN: uuid4().hex, **open_sums(setup).take({})}
 
 
 def open_sums(setup: Setup) -> FrameSums:
-    """Checksums of frames of a run, to be taken or compared."""
+    """Open the frame checksums of a run, to be computed or compared."""
     return FrameSums(setup.series.whole_frames, setup.series.frame_numbers)
 
 
 def check_same_frames(setup: Setup) -> None:
-    """Refuse a stack of which some frames are not those that the dataset of this run is of.
+    """Refuse a stack if some of its frames differ from those in this run's dataset.
 
-    Not where there is none, or one of other settings, of which other stages tell.
+    Does nothing if there is no dataset, or one of other settings, which other stages report.
     """
     path = setup.shifts_path
     if not get_place(path).exists():
@@ -143,15 +143,15 @@ def check_same_frames(setup: Setup) -> None:
 
 
 def sum_frames_measured(setup: Setup, table: PairTable, known: Mapping[str, str]) -> dict[str, str]:
-    """Checksums of some of the frames that were measured; those that are known stay."""
+    """Checksums of some of the measured frames; known ones are kept."""
     there = np.flatnonzero(table.frame_read_status == FrameStatus.OK.code)
     return open_sums(setup).take(known, there.tolist())
 
 
 def get_lasting_attributes(dataset: xr.Dataset, *, is_settled: bool = True) -> dict[str, str]:
-    """The attributes that stay as they are, whatever stage writes the dataset anew.
+    """The attributes that are kept whichever stage rewrites the dataset.
 
-    Not a choice of `motion.model` that could not be made, where pairs are not settled yet.
+    A failed choice of `motion.model` is not kept while the pairs are not final.
     """
     lasting, attributes = (RUN, GROWN, FRAME_CHECKSUMS, *CHECKED, FAILED_CHECKS), dataset.attrs
     choice = recall_choice(attributes)
@@ -161,7 +161,7 @@ def get_lasting_attributes(dataset: xr.Dataset, *, is_settled: bool = True) -> d
 
 
 def recall_choice(attributes: Mapping[str, str]) -> dict[str, str]:
-    """The choice of `motion.model` among attributes; {} if it could not be made: it may be now."""
+    """The choice of `motion.model` among attributes; {} if it failed, as it may succeed now."""
     choice = ModelChoice.of(attributes)
     is_made = choice is not None and choice.strengths
     return {MOTION_CHOICE: attributes[MOTION_CHOICE]} if is_made else {}
@@ -178,7 +178,7 @@ def list_estimated_images(setup: Setup) -> list[str]:
 
 
 def add_camera_images(setup: Setup, keep_at: str | None = None, again: bool = False) -> Setup:
-    """The same run with what the settings want to be made of the stack itself."""
+    """The same run with the camera images that are to be estimated from the stack itself."""
     estimated = {name: name in list_estimated_images(setup) for name in CAMERA_IMAGES}
     source, method = setup.series.source, setup.method
     return replace(
@@ -195,7 +195,7 @@ def make_run_dataset(
     frames: FrameTable | None = None,
     known: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
-    """The shifts dataset of a run, with what is known from before as further attributes."""
+    """The shifts dataset of a run; `known` attributes from before are added."""
     series, config = setup.series, setup.config
     attributes: dict[str, Any] = {
         "configuration": json.dumps(config.dump()),
@@ -237,7 +237,7 @@ def make_run_dataset(
 
 
 def _place_object(setup: Setup, frames: FrameTable) -> FrameTable:
-    """Solved frames with the place of the object, if one is followed; warns of masks beside it."""
+    """Add the object's position to solved frames, if one is followed; warns of misplaced masks."""
     windows, anchor = setup.series.source, setup.config.solve.anchor
     if not isinstance(windows, ObjectWindows) or frames.anchors[:1] != (anchor,):
         return frames
@@ -253,13 +253,13 @@ def _place_object(setup: Setup, frames: FrameTable) -> FrameTable:
 
 
 def _find_part_centres(setup: Setup) -> NDArray[np.float64]:
-    """The middle of every part (places, axes), pixels: of a window that of the anchor."""
+    """The middle of every part (places, axes), pixels; for windows, in the anchor's window."""
     centres, places = find_part_centres(setup.method), setup.series.places
     return centres if places is None else centres + places[setup.config.solve.anchor]
 
 
 def settle_neighbours(path: str) -> None:
-    """Finish or take back what a process that died was changing: the dataset, its draft, images."""
+    """Finish or undo what a dead process was changing: the dataset, its draft, images."""
     for dataset_path in (path, get_draft_path(path)):
         get_place(dataset_path).settle()
         for name in CAMERA_IMAGES:
@@ -267,7 +267,7 @@ def settle_neighbours(path: str) -> None:
 
 
 def check_neighbours(setup: Setup) -> None:
-    """Raise InputError where a stranger lies in the way of what a run keeps beside its dataset."""
+    """Raise InputError if a foreign file is where a run keeps something beside its dataset."""
     path = setup.config.output.shifts
     check_replaceable(path)
     check_journal(path)
@@ -278,16 +278,16 @@ def check_neighbours(setup: Setup) -> None:
 
 
 def get_draft_path(path: str) -> str:
-    """Where the dataset that is to replace the one at `path` lies until it is whole."""
+    """Where a dataset that is to replace the one at `path` lies until it is complete."""
     whole = PurePath(path)
     return get_place(path).get_sibling(f".{whole.stem}.draft{whole.suffix}").path
 
 
 def choose_draft(setup: Setup, overwrite: bool) -> Setup:
-    """The run, writing a draft where its dataset is to replace one that is there.
+    """The run, writing a draft if its dataset is to replace an existing one.
 
-    What lies there has passed `check_neighbours`. An earlier draft of the same settings is gone on
-    with, unless `overwrite` asks for a new one.
+    The files there have passed `check_neighbours`. An earlier draft of the same settings is
+    continued, unless `overwrite` asks for a new one.
     """
     path = setup.config.output.shifts
     draft = get_draft_path(path)
@@ -314,14 +314,14 @@ def discard_draft(path: str) -> None:
 
 
 def save_over_journal(dataset: xr.Dataset, path: str) -> None:
-    """Save a dataset that holds all that its journal does, which goes."""
+    """Save a dataset that contains everything in its journal, and delete the journal."""
     with log_stage("saving"):
         save_shifts(dataset, path)
         discard_journal(path)
 
 
 def save_on_stop(dataset: xr.Dataset, path: str) -> None:
-    """Save a dataset whose journal, which stays, holds as much; not over what others put there."""
+    """Save a dataset but keep its journal, which holds as much; not over foreign files."""
     try:
         save_shifts(dataset, path)
     except InputError as error:
@@ -329,7 +329,7 @@ def save_on_stop(dataset: xr.Dataset, path: str) -> None:
 
 
 def publish_draft(setup: Setup, dataset: xr.Dataset) -> xr.Dataset:
-    """Let the dataset of a draft, which is whole, take the place of the older one."""
+    """Replace the older dataset by the complete draft."""
     path, draft = setup.config.output.shifts, setup.draft
     if not draft:
         return dataset
@@ -342,7 +342,7 @@ def publish_draft(setup: Setup, dataset: xr.Dataset) -> xr.Dataset:
 
 
 def copy_camera_images(path: str, other: str) -> None:
-    """Copy what was made of the stack itself from beside one dataset to beside another."""
+    """Copy the images estimated from the stack, which lie beside one dataset, to another one."""
     for name in CAMERA_IMAGES:
         image = get_camera_image_path(path, name)
         if get_place(image).exists():

@@ -1,4 +1,4 @@
-"""A measuring that is shared out: parts of the batches as runs of their own, and gathered again."""
+"""Share the pairs out to several runs, each measuring a part, and gather the results."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ from steadystack.stages.results import (
 )
 from steadystack.survey import FrameSums
 
-ShareNumber: TypeAlias = tuple[int, int]  # its number, from 1, and how many there are
+ShareNumber: TypeAlias = tuple[int, int]  # number, from 1, and how many shares there are
 
-# Pairs of so many frames go to the same share, as far as it goes.
+# Pairs are dealt out in groups of this many frames, where possible.
 SHARE_FRAMES = 128
 
 
 def select_share(setup: Setup, share: ShareNumber) -> Setup:
-    """The run that measures one of so many parts of the pairs, into a dataset of its own.
+    """The run that measures one share of the pairs into a dataset of its own.
 
-    Which pairs these are depends on nothing but the pairs and their number; they share frames.
+    The choice depends only on the pairs and the number of shares; pairs of a share share frames.
     """
     number, count = share
     if not 1 <= number <= count:
@@ -84,9 +84,9 @@ def select_share(setup: Setup, share: ShareNumber) -> Setup:
 
 
 def use_this_machine(config: Config) -> Config:
-    """The settings of a part: where the workers of the whole are jobs, a part is a job itself.
+    """The settings of a share: if the workers of the whole are jobs, a share is a job itself.
 
-    Its workers are processes of the machine that it runs on.
+    Its workers are processes on the machine where it runs.
     """
     return config.model_copy(update={"cluster": _make_local_section(config.cluster)})
 
@@ -103,9 +103,9 @@ def _make_local_section(cluster: ClusterSection) -> ClusterSection:
 
 
 def gather(setup: Setup) -> None:
-    """Take the rows of all parts that are there into the dataset of the run.
+    """Take the rows of all existing shares into the dataset of the run.
 
-    Parts that are measured to the end are removed then; others may be at work.
+    Finished shares are then removed; others may still be running.
     """
     path = setup.shifts_path
     paths = list_share_paths(setup.config.output.shifts)
@@ -132,9 +132,9 @@ def gather(setup: Setup) -> None:
 
 
 def _read_share(setup: Setup, path: str, sums: FrameSums) -> PairTable:
-    """Read what a share has measured; raises InputError if it is of other frames or settings.
+    """Read what a share has measured; raises InputError if its frames or settings differ.
 
-    `sums` are those of the frames that are there.
+    `sums` are the checksums of the current frames.
     """
     count, now = load_shifts(path).sizes["frame"], setup.series.source.frame_count
     if count < now:
@@ -149,7 +149,7 @@ def _read_share(setup: Setup, path: str, sums: FrameSums) -> PairTable:
 
 
 def remove_shares(path: str) -> None:
-    """Remove what parts of the run with this output measured."""
+    """Remove all shares of the run with this output."""
     for share_path in list_share_paths(path):
         with get_place(share_path).holding_lock():
             remove_share(share_path)
@@ -161,7 +161,7 @@ def _set_output(setup: Setup, path: str) -> Setup:
 
 
 def _take_rows(table: PairTable, share: PairTable) -> None:
-    """Write the rows that a share has measured into those of its pairs that are still to do."""
+    """Copy the rows that a share has measured to those of its pairs not yet measured."""
     count = len(table.frame_read_status)
     of_table, of_share = (pairs.reference * count + pairs.moving for pairs in (table, share))
     order = np.argsort(of_table)
@@ -182,7 +182,7 @@ def _take_rows(table: PairTable, share: PairTable) -> None:
 
 
 def parse_share(text: str, option: str = "--batches") -> ShareNumber:
-    """Parse the number of a share, as an option has it: (3, 16) of "3/16"."""
+    """Parse the number of a share from an option: (3, 16) from "3/16"."""
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and int(count)):
         raise InputError(f"{option} {text!r} is not a part such as 3/16")
@@ -190,15 +190,15 @@ def parse_share(text: str, option: str = "--batches") -> ShareNumber:
 
 
 def get_share_path(path: str, number: int, count: int) -> str:
-    """Path of the share with that number, from 1, of so many, beside what the whole writes."""
+    """Path of share `number` (from 1) of `count`, beside the output of the whole run."""
     whole = PurePath(path)
     return get_place(path).get_sibling(f"{whole.stem}.part-{number}-of-{count}{whole.suffix}").path
 
 
 def list_share_paths(path: str) -> list[str]:
-    """List the paths of all shares that exist, whatever their number was to be.
+    """List the paths of all existing shares, whatever their intended count.
 
-    A dataset that bears the name of one and is solved is the result of another run, and none.
+    A dataset named like a share but solved is the result of another run, and not one.
     """
     whole = PurePath(path)
     name = re.compile(rf"{re.escape(whole.stem)}\.part-\d+-of-\d+{re.escape(whole.suffix)}")
@@ -212,13 +212,13 @@ def list_share_paths(path: str) -> list[str]:
 
 
 def _is_solved(path: str) -> bool:
-    with suppress(InputError):  # other stages say so, if it matters
+    with suppress(InputError):  # other stages report it, if it matters
         return "verdict" in read_attributes(path)
     return False
 
 
 def remove_share(path: str) -> None:
-    """Delete a share, with its draft, journal, images and lock; not with what others put there."""
+    """Delete a share, with its draft, journal, images and lock; foreign files stay."""
     where = get_place(path)
     check_replaceable(path)
     check_holds_no_more(path)

@@ -1,4 +1,4 @@
-"""From measured pairs to one shift per frame."""
+"""The stage that solves measured pairs for one shift per frame."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ log = logging.getLogger(__name__)
 def solve_series(
     setup: Setup, pairs: PairTable, found: Mapping[str, str], client: Engine = None
 ) -> FrameTable:
-    """The shift of every frame, from the measured pairs.
+    """Solve the measured pairs for the shift of every frame.
 
     Parameters
     ----------
-    found : what the checks of these pairs found, as attributes of the dataset
-    client : where frames are read, for `solve.refine`, `motion` and `external_reference`
+    found : results of the checks of these pairs, as attributes of the dataset
+    client : reads frames for `solve.refine`, `motion` and `external_reference`
     """
     settings, method = setup.config.solve, setup.method
     frames = _solve_alone(setup, pairs, found)
@@ -105,7 +105,7 @@ def solve_series(
 def _find_channel_offsets(
     setup: Setup, pairs: PairTable, frames: FrameTable, client: Engine
 ) -> FrameTable:
-    """The frames with the offsets of channels, told in the log."""
+    """Add the offsets of channels to the frames, and report them in the log."""
     frames = measure_channel_offsets(
         setup.series.source, pairs, frames, setup.method, setup.size, client=client
     )
@@ -117,7 +117,7 @@ def _find_channel_offsets(
 
 
 def _solve_alone(setup: Setup, pairs: PairTable, found: Mapping[str, str]) -> FrameTable:
-    """The shifts of frames that are shifted alone."""
+    """Solve for frames that only shift."""
     settings = setup.config.solve
     return solve_shifts(
         pairs,
@@ -128,7 +128,7 @@ def _solve_alone(setup: Setup, pairs: PairTable, found: Mapping[str, str]) -> Fr
 
 
 def recall_motion(setup: Setup, found: Mapping[Any, Any]) -> Setup:
-    """The run with the `motion.model` that was chosen before, if it is auto and one was."""
+    """The run with the `motion.model` chosen earlier, if it is auto and one was chosen."""
     choice = ModelChoice.of(found)
     return setup if choice is None else _decide_motion(setup, choice)
 
@@ -145,7 +145,7 @@ def settle_motion(
     client: Engine = None,
     before: str = "translation",
 ) -> tuple[Setup, dict[str, str]]:
-    """The run with a `motion.model` that is chosen now, if it is auto; and what was found, with it.
+    """Choose `motion.model` if it is auto; returns the run, and the findings including the choice.
 
     Parameters are as in `solve_series` and `check_again`.
     """
@@ -175,11 +175,11 @@ def check_again(
     found: Mapping[str, str],
     before: str = "translation",
 ) -> dict[str, str]:
-    """What the checks find where frames have a linear motion, or had one: attributes.
+    """Repeat the checks for frames that have, or had, a linear motion: attributes.
 
     Parameters
     ----------
-    found : what they found of shifts alone, or of frames with the model `before`
+    found : results for shifts alone, or for frames with the model `before`
     """
     if setup.config.motion.is_local and before not in ("translation", "local"):
         found = check_series(setup, pairs)
@@ -202,7 +202,7 @@ def is_solved(opened: OpenRun, dataset: xr.Dataset) -> bool:
 
 
 def name_state(setup: Setup, shifts: xr.Dataset, path: str) -> str:
-    """Name the run for its report at a path, and what it is: a page of other shifts is not its."""
+    """Name the run and its state for its report at a path, which tells it from other reports."""
     return f"{name_run(setup.config.output.shifts, path)}-{digest_solution(shifts)}"
 
 
@@ -212,12 +212,12 @@ def is_reported(setup: Setup, shifts: xr.Dataset, path: str) -> bool:
 
 
 def load_measured(opened: OpenRun) -> xr.Dataset:
-    """The dataset of a run, with what parts of it have measured; InputError if nothing is."""
+    """Load the dataset of a run, including its shares; InputError if nothing is measured."""
     gather(opened.setup)
     measured = load_own_shifts(opened.setup)
     table = read_pairs(measured)
     if not table.count([PairStatus.UNMEASURED]) and not is_checked(measured.attrs):
-        return measure_all(opened, is_solved_next=True)  # the last part was gathered, or one failed
+        return measure_all(opened, is_solved_next=True)  # the last share is in, or one failed
     if table.count([PairStatus.UNMEASURED]) == len(table.status):
         raise InputError(
             f"no pair of {opened.path} is measured yet: run `steadystack measure` first"
@@ -226,9 +226,9 @@ def load_measured(opened: OpenRun) -> xr.Dataset:
 
 
 def solve_measured(opened: OpenRun, measured: xr.Dataset) -> xr.Dataset:
-    """The dataset with the shifts of its frames, from the pairs that are measured; on disk, too.
+    """Solve the measured pairs, and write the dataset with the shifts of its frames.
 
-    Where that fails, what was measured is on disk.
+    If that fails, the measured pairs are on disk.
     """
     check_holds_no_more(opened.path)
     try:

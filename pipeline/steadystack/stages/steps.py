@@ -1,7 +1,7 @@
-"""The stages of a run, settings in and files out: plan, measure, solve, report, and all of them.
+"""The public stages of a run, from settings to files: plan, measure, solve, correct, report, run.
 
-Each stage goes on from what the one before left on disk, so that each can be run by itself, and a
-run that was stopped goes on where it stopped.
+Each stage continues from what the previous one left on disk, so that each can be run by itself, and
+a run that was stopped continues where it stopped.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ from steadystack.stages.solving import is_reported, is_solved, load_measured, so
 log = logging.getLogger(__name__)
 
 MEASURING = ("run", "measure")  # the commands that may begin a dataset
-# What commands write beside the shifts, by the keys of its settings.
+# What commands write besides the shifts, by key of the settings.
 IMAGES = ("corrected", "mean", "movie")
 WRITTEN = {"run": (*IMAGES, "report"), "correct": IMAGES, "report": ("report",)}
 
 
 def plan(config: Config) -> Plan:
-    """What a run of these settings will do; opens no pixel of the stack."""
+    """Plan what a run with these settings will do; reads no pixel of the stack."""
     setup = _set_up(resolve_only_input(config))
     if config.output.movie is not None:
         check_movie(config.output.movie)
@@ -206,7 +206,7 @@ def correct(
 
 
 def _list_images(config: Config) -> list[tuple[str, Callable[..., Summary]]]:
-    """The images that the settings ask for: what log and meter call it, and what writes it."""
+    """The images that the settings ask for: name in log and meter, and what writes each."""
     output = config.output
     wanted = [("correcting", correct_solved)] * (output.corrected is not None)
     wanted += [("averaging", average_solved)] * (output.mean is not None)
@@ -236,7 +236,7 @@ def report(config: Config, *, figures: str | None = None) -> str:
 
 @contextmanager
 def open_run_cluster(config: Config) -> Iterator[ClusterOnDemand]:
-    """The cluster of a run, which begins when it is needed."""
+    """The cluster of a run, which starts when it is needed."""
     path = config.output.performance_report
     if path is None:
         with open_cluster_on_demand(config.cluster) as cluster:
@@ -258,7 +258,7 @@ def open_run_cluster(config: Config) -> Iterator[ClusterOnDemand]:
 
 @contextmanager
 def _put_report(where: Place, made: Path, run: str) -> Iterator[None]:
-    """Put a report to its place, if one was made: of a run that failed, too, where that can be."""
+    """Put a Dask report in its place, if one was made; if possible also that of a failed run."""
     try:
         yield
     except BaseException as error:
@@ -268,7 +268,7 @@ def _put_report(where: Place, made: Path, run: str) -> Iterator[None]:
                 check_own_file(where.path)
                 where.put(made)
         raise
-    if made.exists():  # not without workers
+    if made.exists():  # there is none without workers
         check_own_file(where.path, "output.performance_report")  # a run may take days
         mark_page(made, run)
         where.put(made)
@@ -276,7 +276,7 @@ def _put_report(where: Place, made: Path, run: str) -> Iterator[None]:
 
 @contextmanager
 def _holding_written(config: Config, command: str) -> Iterator[None]:
-    """Keep runs with other shifts off what a command writes beside its own."""
+    """Lock what a command writes besides the shifts against runs with other shifts."""
     with ExitStack() as locks:
         for key in WRITTEN.get(command, ()):
             if (path := getattr(config.output, key)) is not None:
@@ -285,7 +285,7 @@ def _holding_written(config: Config, command: str) -> Iterator[None]:
 
 
 def _set_up(config: Config) -> Setup:
-    """The run, as an earlier call decided on settings that are "auto"."""
+    """The run, with an earlier call's decisions on "auto" settings."""
     return recall_run(set_up(config, open_series(config)[0]))
 
 
@@ -298,10 +298,10 @@ def open_run(
     share: ShareNumber | None = None,
     overwrite: bool = False,
 ) -> Iterator[OpenRun]:
-    """A run alone at its output, with what a dead one left there put in order.
+    """Open a run that has its output to itself, and clean up after one that died.
 
-    With `overwrite`, and where an earlier call with it was stopped, the run writes a draft beside
-    the dataset that is there, which stays until the draft is whole.
+    With `overwrite`, or if an earlier call with it was stopped, the run writes a draft beside the
+    existing dataset, which stays until the draft is complete.
     """
     begun = time.monotonic()
     with ExitStack() as ends:
@@ -320,7 +320,7 @@ def open_run(
             _holding_written(config, command),
             log_to_output(config, command, begun),
             log_stage("closing"),
-            ends.pop_all(),  # workers end while there is a log to tell of it
+            ends.pop_all(),  # workers end while the log is still open
             log_stage("between stages"),
         ):
             settle_neighbours(path)
@@ -339,12 +339,12 @@ def open_run(
                 if overwrite:
                     remove_shares(path)
                 opened = replace(opened, setup=begin(setup, overwrite))
-                if opened.setup.draft and not is_replaced:  # an earlier one
+                if opened.setup.draft and not is_replaced:  # from an earlier call
                     check_holds_no_more(path)
             check_same_frames(opened.setup)
             if command in MEASURING:
                 if not opened.setup.is_settled and not config.cluster.starts_cluster:
-                    opened.engine()  # one that is not there is told of before frames are read
+                    opened.engine()  # a missing one is reported before frames are read
                 with log_stage("deciding on settings"):
                     opened = replace(opened, setup=settle_settings(opened.setup))
             yield opened
