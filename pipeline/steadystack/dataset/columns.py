@@ -1,4 +1,4 @@
-"""The shifts dataset in memory: tables of pairs and frames as an xarray dataset, and back.
+"""Convert tables of pairs and frames to the shifts dataset (xarray), and back.
 
 The pair rows are the checkpoint of a run: rows whose status is "unmeasured" are still to do.
 """
@@ -32,11 +32,11 @@ from steadystack.parts import compute_jackknife_std
 from steadystack.units import get_comparable_sizes
 from steadystack.warp import compute_rotation, compute_rotation_vector, compute_scale
 
-# Raised whenever columns or attributes are others than before: other versions are refused.
+# Raised whenever columns or attributes change: datasets of other versions are refused.
 FORMAT = 12
-# Rows that are computed with at a time, for the memory of very many.
+# Rows processed at a time, to limit memory.
 STRETCH = 4096
-# Columns that are properties of the frames' table.
+# Columns computed as properties of the table of frames.
 OF_OBJECT = ("object_position", "object_position_std")
 
 
@@ -53,25 +53,25 @@ def make_dataset(
     channels: Sequence[str] = ("",),
     attributes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """The dataset that a run leaves behind.
+    """Make the dataset that a run leaves behind.
 
     Parameters
     ----------
     pairs : PairTable
-    frames : FrameTable or None
-        None before the solve: the frames' columns are NaN and their component is -2.
+    frames : FrameTable or None None before the solve: the frames' columns are NaN and their
+        component is -2.
     axes : names of the axes of a shift
     pixel_size : one per axis, None if it is not known
     unit : of the pixel size, "" if it is not known
     time : time of every frame and its unit, where the input tells
-    part_centres : of the parts of the frame (part, axis), pixels; None: not known
-    frame_numbers : of the frames in their stack; None: from 0 on
+    part_centres : centres of the parts of the frame (part, axis), pixels; None: not known
+    frame_numbers : numbers of the frames in their stack; None: from 0 on
     channels : names of those that were measured
-    attributes : written without the secrets of URLs; `ATTRIBUTES` has their names
+    attributes : written without secrets in URLs; `ATTRIBUTES` lists their names
     """
     frame_count, ndim = len(pairs.frame_read_status), pairs.shift.shape[1]
     frames = frames or FrameTable.unsolved(pairs)
-    # No unit and no step but 1: the input tells nothing of the size.
+    # No unit and a step of 1: the input does not give the size.
     sizes = pixel_size if unit or (pixel_size and set(pixel_size) != {1.0}) else None
     size = np.array(sizes or (np.nan,) * ndim)
     comparable = get_comparable_sizes(size.tolist(), unit)
@@ -85,7 +85,7 @@ def make_dataset(
     for name, nodes in zip(NODE_DIMS[-len(frames.nodes) :], frames.nodes, strict=True):
         coordinates[name] = (name, nodes, about[name] | {"units": "pixel"})
     if time is not None:
-        # "units" would have xarray decode it: right for "seconds since ...", not for "second".
+        # xarray would decode "units": right for "seconds since ...", not for "second".
         key = "units" if " since " in time[1] else "unit"
         coordinates["time"] = ("frame", np.array(time[0]), about["time"] | {key: time[1]})
     columns = [(column, _get_values(column, pairs, frames, comparable)) for column in COLUMNS]
@@ -111,7 +111,7 @@ def make_dataset(
 
 
 def _make_attributes(pairs: PairTable, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of the dataset, in the order of `ATTRIBUTES`: others are a mistake."""
+    """The attributes of the dataset, in the order of `ATTRIBUTES`; others are not allowed."""
     values = {
         "title": "Frame shifts",
         "format": FORMAT,
@@ -128,7 +128,7 @@ def _make_attributes(pairs: PairTable, attributes: Mapping[str, Any]) -> dict[st
 def _get_values(
     column: Column, pairs: PairTable, frames: FrameTable, pixel_size: tuple[float, ...] | None
 ) -> NDArray[Any]:
-    """What a column of the dataset holds."""
+    """Get the values of a column of the dataset."""
     if column.name == "frame_ncc":
         return _compute_median_ncc(pairs, len(pairs.frame_read_status))
     if column.name in OF_OBJECT:
@@ -152,9 +152,9 @@ def _get_values(
 
 
 def read_pairs(dataset: xr.Dataset) -> PairTable:
-    """The table of pairs that a shifts dataset holds, as they were measured.
+    """Read the table of pairs from a shifts dataset, as they were measured.
 
-    What the solve said of them, and of frames, is left behind: pairs that it rejected are ok.
+    Results of the solve are dropped: pairs that it rejected are ok.
     """
     columns = _check_columns(dataset, "pairs")
     rejected = columns["status"] == PairStatus.REJECTED.code
@@ -165,7 +165,7 @@ def read_pairs(dataset: xr.Dataset) -> PairTable:
 
 
 def read_frames(dataset: xr.Dataset) -> FrameTable:
-    """The table of frames that a solved shifts dataset holds."""
+    """Read the table of frames from a solved shifts dataset."""
     return FrameTable(
         **_check_columns(dataset, "frames"),
         rejected=dataset["pair_status"].to_numpy() == PairStatus.REJECTED.code,
@@ -175,7 +175,7 @@ def read_frames(dataset: xr.Dataset) -> FrameTable:
 
 
 def _check_columns(dataset: xr.Dataset, table: Literal["pairs", "frames"]) -> dict[str, Any]:
-    """The fields of a table; raises InputError where the dataset is not as the schema has it."""
+    """Get the fields of a table; raises InputError if the dataset does not match the schema."""
     fields = {}
     for column in columns_of(table):
         variable = dataset.variables.get(column.name)
@@ -190,11 +190,11 @@ def _check_columns(dataset: xr.Dataset, table: Literal["pairs", "frames"]) -> di
 
 
 def _compute_part_std(steps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Error of every pair by its parts (pairs, axes), a stretch of rows at a time."""
+    """Error of every pair from its parts (pairs, axes), computed in batches of rows."""
     std = np.full((len(steps), steps.shape[-1]), np.nan)
     for begin in range(0, len(steps), STRETCH):
         some = steps[begin : begin + STRETCH]
-        if not np.isnan(some).all():  # they are before they are measured
+        if not np.isnan(some).all():  # they are NaN before they are measured
             std[begin : begin + STRETCH] = compute_jackknife_std(some)
     return std
 
@@ -214,7 +214,7 @@ def _compute_median_ncc(
 
 
 def _group_by_reason(failures: Mapping[int, str]) -> str:
-    """As JSON: the rows of every reason."""
+    """The rows for every reason, as JSON."""
     rows: dict[str, list[int]] = {}
     for row, reason in failures.items():
         rows.setdefault(reason, []).append(row)

@@ -1,4 +1,4 @@
-"""Digests of a shifts dataset: what tells that a value is not the one that was written."""
+"""Digests of a shifts dataset, which reveal values that are not those that were written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steadystack.model import COLUMNS
 
 DIGESTS = "digests"  # the attribute that holds them
 ATTRIBUTES_KEY = "attributes"  # under this name: the digest of all other attributes
-NAMES_KEY = "attribute_names"  # under this one: their names, by variable; "": of the dataset
+NAMES_KEY = "attribute_names"  # under this one: their names, by variable ("": the dataset's own)
 DIGEST_BYTES = 16
 DTYPES = {column.name: np.dtype(column.dtype) for column in COLUMNS}
 
@@ -29,8 +29,7 @@ def list_changed_parts(dataset: xr.Dataset) -> list[str]:
     """List the parts of a dataset that are missing, or do not match their digest.
 
     A part is the name of a variable, or "attributes". All parts are listed if the digests
-    themselves cannot be read; variables that have no digest, and attributes that were added, are
-    not looked at.
+    themselves cannot be read; variables without a digest, and added attributes, are ignored.
     """
     expected = _read_digests(dataset.attrs)
     actual = _compute_digests(dataset, list_described(dataset.attrs))
@@ -44,9 +43,9 @@ def list_changed_parts(dataset: xr.Dataset) -> list[str]:
 
 
 def digest_solution(shifts: xr.Dataset) -> str:
-    """A short digest of what a dataset says of the frames, of the pairs' use, and of it all.
+    """A short digest of a dataset's frames, pair statuses, verdict and settings of the solution.
 
-    It is the same wherever the stack and the outputs lie.
+    The settings are `register`, `solve` and `motion`. It does not depend on any path.
     """
     digest = hashlib.sha256()
     for name, variable in sorted(shifts.variables.items(), key=str):
@@ -60,10 +59,10 @@ def digest_solution(shifts: xr.Dataset) -> str:
 
 
 def is_edited(shifts: xr.Dataset) -> bool:
-    """Whether the shifts of frames are others than those that steadystack wrote into the dataset.
+    """Whether the frames' shifts were changed since steadystack wrote them into the dataset.
 
-    Only where that can be told: not for a dataset without digests, nor for a part of the frames.
-    How it is laid out, in chunks or in another order of the dims, does not matter.
+    False if that cannot be told: for a dataset without digests, or for a part of the frames. Chunks
+    and the order of the dims do not matter.
     """
     if "edited" in shifts.attrs:
         return True
@@ -87,7 +86,7 @@ def has_digests(dataset: xr.Dataset) -> bool:
 
 
 def list_digested(attributes: Mapping[Any, Any]) -> list[str] | None:
-    """List the variables that a dataset was written with; None if its attributes do not tell."""
+    """List the variables that a dataset was written with; None if its attributes do not say."""
     digests = _read_digests(attributes)
     return None if digests is None else [name for name in digests if name != NAMES_KEY]
 
@@ -95,7 +94,7 @@ def list_digested(attributes: Mapping[Any, Any]) -> list[str] | None:
 def list_described(attributes: Mapping[Any, Any]) -> dict[str, list[str]] | None:
     """List the attributes that each variable of a dataset was written with; "": the dataset's own.
 
-    None if its attributes do not tell, as those of earlier versions.
+    None if its attributes do not say, as in earlier versions.
     """
     digests = _read_digests(attributes)
     names = None if digests is None else digests.get(NAMES_KEY)
@@ -114,7 +113,7 @@ def _read_digests(attributes: Mapping[Any, Any]) -> dict[str, Any] | None:
 
 
 def _list_attribute_names(dataset: xr.Dataset) -> dict[str, list[str]]:
-    """List the attributes of each variable, and under "" those of the dataset, but the digests."""
+    """List the attributes of each variable, and under "" the dataset's own except the digests."""
     variables = _decode_time(dataset).variables
     names = {str(name): sorted(map(str, each.attrs)) for name, each in variables.items()}
     names[""] = sorted(str(key) for key in dataset.attrs if key != DIGESTS)
@@ -124,9 +123,9 @@ def _list_attribute_names(dataset: xr.Dataset) -> dict[str, list[str]]:
 def _compute_digests(
     dataset: xr.Dataset, names: Mapping[str, Collection[str]] | None = None
 ) -> dict[str, str]:
-    """Compute the digest of every variable, and one of the attributes of the dataset and theirs.
+    """Compute the digest of every variable, and one of all attributes.
 
-    Of attributes those that are in `names`, if it is given, as `list_described` gives it.
+    Only attributes in `names` (see `list_described`) count, if it is given.
     """
     dataset = _decode_time(dataset)
     digests = {
@@ -151,26 +150,26 @@ def _compute_digests(
 
 
 def _decode_time(dataset: xr.Dataset) -> xr.Dataset:
-    """Decode times as reading does, so that they have the same digest before and after writing."""
+    """Decode times as reading does, so that digests agree before and after writing."""
     if " since " not in str(dataset.variables.get("time", xr.Variable((), 0)).attrs.get("units")):
         return dataset
     try:
         return dataset.assign_coords(time=xr.decode_cf(dataset[["time"]])["time"])
-    except ValueError:  # a unit that xarray does not know: it stays a number
+    except ValueError:  # xarray does not know the unit: it stays a number
         return dataset
 
 
 def _compute_digest(name: str, variable: Any) -> str:
-    """Compute the digest of the dims, the type, the shape and the values of a variable."""
+    """Compute the digest of a variable's dims, type, shape and values."""
     values = np.asarray(variable.to_numpy())
     content: bytes | memoryview
     if name in DTYPES and values.dtype.kind in "iuf":
         if not np.can_cast(values.dtype, DTYPES[name], "same_kind"):
-            return ""  # other numbers, whatever they are
+            return ""  # unsupported numbers
         values = values.astype(DTYPES[name], copy=False)
     if values.dtype.kind == "M":
         values = values.astype("datetime64[ns]").astype("<i8")
-    elif values.dtype.kind == "f":  # one NaN is as good as another
+    elif values.dtype.kind == "f":  # all NaNs are equal
         values = np.where(np.isnan(values), np.nan, values)
     if values.dtype.kind in "iufb":
         values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
@@ -190,9 +189,9 @@ def _hash(*contents: bytes | memoryview) -> str:
 
 
 def _make_plain(value: Any) -> Any:
-    """Convert the value of an attribute to what JSON holds, the same for all kinds of files.
+    """Convert an attribute's value to plain JSON, the same for all file formats.
 
-    NetCDF has no lists of a single item.
+    NetCDF cannot store lists with a single item.
     """
     plain = np.asarray(value).tolist()
     return plain[0] if isinstance(plain, list) and len(plain) == 1 else plain

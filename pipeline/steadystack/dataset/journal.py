@@ -1,11 +1,11 @@
-"""The journal of a run: what every finished batch found, appended to a file beside the dataset.
+"""The journal of a run: results of finished batches, appended to a file beside the dataset.
 
-A checkpoint costs what is new, not what is there. A record has a checksum; a record that was not
-finished when the process died is not there. The journal belongs to one dataset, by the name that
-stands in both: that of another is not taken for it.
+A checkpoint costs only what is new. Records have checksums; one that was incomplete when the
+process died is ignored. The journal belongs to one dataset, whose name is in both: that of another
+dataset is not used.
 
-On an object store, where nothing can be appended to, the journal is a folder of objects, each of
-which is a journal of some batches; they are put there in the background.
+On an object store, where nothing can be appended to, the journal is a folder of objects, each a
+journal of some batches, written in the background.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from steadystack.durable import explain_stranger, explain_unwritable, get_place
 from steadystack.model import FRAME_RESULTS, PAIR_RESULTS, Column, InputError, Ints, PairTable
 
 HEAD = struct.Struct("<III")  # checksum of what follows, number of pairs, number of frames
-TITLE = b"steadystack journal "  # what every journal begins with
-RUN = "run"  # the attribute that holds the dataset's name, which its journal bears, too
-NUMBER = "number"  # of a row or a frame, the first field of its record
+TITLE = b"steadystack journal "  # the beginning of every journal
+RUN = "run"  # the attribute with the dataset's name, also in its journal
+NUMBER = "number"  # of the row or frame: the first field of its record
 
 
 class Journal:
-    """The journal of the dataset at `path`, whose name is `owner`; replayed, open for more.
+    """The journal of the dataset at `path`, named `owner`: replayed, and open to append.
 
     Parameters
     ----------
     path : of the dataset
     owner : the name of the dataset, a word
-    table : gets the rows that the journal holds
+    table : filled with the rows in the journal
 
     Attributes
     ----------
-    replayed : how many rows came from the journal that the table had not
+    replayed : how many rows from the journal were new to the table
     """
 
     def __init__(self, path: str, owner: str, table: PairTable) -> None:
@@ -52,7 +52,7 @@ class Journal:
             raise explain_unwritable(self.path, error) from error
 
     def append(self, table: PairTable, rows: Ints, frames: Ints) -> None:
-        """Note rows of a table that were measured, and the frames that were read for them."""
+        """Append the measured rows of a table, and the frames that were read for them."""
         content = b""
         for numbers, dtype in zip((rows, frames), self._dtypes, strict=True):
             records = np.empty(len(numbers), dtype)
@@ -74,7 +74,7 @@ class Journal:
 
 
 def get_journal_owner(dataset: xr.Dataset) -> str:
-    """What the journal of a dataset bears."""
+    """The name that the journal of a dataset carries."""
     return str(dataset.attrs.get(RUN, dataset.attrs.get("fingerprint")))
 
 
@@ -84,12 +84,12 @@ def get_journal_path(path: str) -> str:
 
 
 def check_journal(path: str) -> None:
-    """Raise InputError if what lies in the place of a dataset's journal is not one of ours."""
+    """Raise InputError if a foreign file is in the place of a dataset's journal."""
     _read_own(get_journal_path(path))
 
 
 def _read_own(journal: str) -> dict[str, bytes]:
-    """Read a journal, by the names of its pieces; raises InputError if it is not one of ours."""
+    """Read the pieces of a journal by name; raises InputError if it is not one of ours."""
     try:
         contents = _read(journal)
         ours = all(TITLE.startswith(content[: len(TITLE)]) for content in contents.values())
@@ -105,7 +105,7 @@ def _read(journal: str) -> dict[str, bytes]:
 
 
 def discard_journal(path: str) -> None:
-    """Delete the journal of a dataset; what is not one of ours stays."""
+    """Delete the journal of a dataset; foreign files stay."""
     try:
         check_journal(path)
     except InputError:
@@ -114,17 +114,17 @@ def discard_journal(path: str) -> None:
 
 
 def replay_journal(path: str, owner: str, table: PairTable) -> int:
-    """Fill rows of `table` from the journal of the dataset at `path`; how many were new."""
+    """Fill rows of `table` from the journal of the dataset at `path`; returns how many were new."""
     try:
         return _replay(_read(get_journal_path(path)), owner, table)[0]
-    except IsADirectoryError:  # a stranger's: no journal of ours
+    except IsADirectoryError:  # foreign: not one of our journals
         return 0
 
 
 def _replay(
     contents: Mapping[str, bytes], owner: str, table: PairTable
 ) -> tuple[int, dict[str, int]]:
-    """How many rows were new, and how many bytes are good of what is there by its name."""
+    """Replay all pieces; returns how many rows were new, and the valid bytes of each piece."""
     before = table.status.copy()
     lengths = {
         name: _replay_one(memoryview(content), owner, table) for name, content in contents.items()
@@ -133,7 +133,7 @@ def _replay(
 
 
 def _replay_one(content: memoryview, owner: str, table: PairTable) -> int:
-    """Fill rows from one journal; how many of its bytes are good."""
+    """Fill rows from one journal; returns how many of its bytes are valid."""
     title, (of_pairs, of_frames) = _make_title(owner, table), _make_dtypes(table)
     if content[: len(title)] != title:
         return 0
@@ -156,7 +156,7 @@ def _replay_one(content: memoryview, owner: str, table: PairTable) -> int:
 
 
 def _make_title(owner: str, table: PairTable) -> bytes:
-    """The first line: rows of another dataset, of other pairs or columns are not read."""
+    """The first line: rows of another dataset, or of other pairs or columns, are not read."""
     pairs, ndim = table.shift.shape
     which = zlib.crc32(table.moving.tobytes(), zlib.crc32(table.reference.tobytes()))
     columns = zlib.crc32(repr([dtype.descr for dtype in _make_dtypes(table)]).encode())
@@ -169,7 +169,7 @@ def _make_title(owner: str, table: PairTable) -> bytes:
 
 
 def _make_dtypes(table: PairTable) -> tuple[np.dtype[Any], np.dtype[Any]]:
-    """A record of a pair, and one of a frame: its number, and what measuring gave."""
+    """The record types of a pair and of a frame: its number, and the measured values."""
 
     def make_dtype(columns: Iterable[Column]) -> np.dtype[Any]:
         fields = [

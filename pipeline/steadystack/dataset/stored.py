@@ -1,4 +1,4 @@
-"""The shifts dataset on disk and on object stores."""
+"""Read and write the shifts dataset, on disk and on object stores."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from steadystack.durable import (
 )
 from steadystack.model import JOINED, InputError, UnreachableError
 
-# Rows of a chunk: a checkpoint rewrites whole chunks, a reader wants few.
+# Rows per chunk: a checkpoint rewrites whole chunks, but a reader wants few of them.
 CHUNK_ROWS = 65536
-# A larger dataset is written as it is encoded, not after all of it is.
+# A dataset larger than this is written while it is being encoded.
 HELD_BYTES = 2**27
 WRITTEN_BY = "expected the path of output.shifts, which `steadystack run` writes"
-# What others put into a file may not be what xarray decodes.
+# Errors of xarray on decoding what others put into a file.
 AS_STORED: dict[str, Any] = {"decode_times": False, "mask_and_scale": False}
-# Attributes that tell how values are stored: whoever writes them, xarray reads them away.
+# Attributes on how values are stored, which xarray consumes on reading.
 OF_STORAGE = {
     *("_ARRAY_DIMENSIONS", "_FillValue", "missing_value", "coordinates", "grid_mapping"),
     *("units", "calendar", "dtype", "scale_factor", "add_offset"),
@@ -53,9 +53,9 @@ WAY_OUT = (
 def save_shifts(dataset: xr.Dataset, path: str, *, at_once: bool = False) -> None:
     """Write a shifts dataset: a Zarr group, or NetCDF if the path ends in ``.nc``.
 
-    What is there is replaced in one step: it can be read at any time, whenever a process dies. The
-    digests of all that is in it are written, too, for `load_shifts` to check. Raises InputError if
-    what is there holds more than was written with it, see `check_holds_no_more`. With `at_once` a
+    An existing dataset is replaced in one step, so that it can be read at any time, even if a
+    process dies. Digests of the content are written, too, for `load_shifts` to check. Raises
+    InputError if the existing one contains additions, see `check_holds_no_more`. With `at_once` a
     full disk leaves nothing to continue with.
 
     The group is of Zarr format 2: text coordinates and consolidated metadata are part of that
@@ -78,7 +78,7 @@ def _write_zarr(dataset: xr.Dataset, path: str) -> None:
         str(name): {"chunks": tuple(max(min(size, CHUNK_ROWS), 1) for size in variable.shape)}
         for name, variable in dataset.variables.items()
     }
-    # A hundred small files take zarr twice as long to write, one by one, as all the rest.
+    # Written one by one, a hundred small files take zarr twice as long as all the rest.
     entries: dict[str, Any] = {}
     with get_place(path).replacing() as partial:
         store = entries if dataset.nbytes <= HELD_BYTES else partial
@@ -95,9 +95,9 @@ def _write_file(path: Path, content: bytes) -> None:
 def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
     """Read a shifts dataset into memory.
 
-    Raises InputError if there is none, one of another format than this version writes, or one
-    whose values or attributes are not those that were written; with `any_format` another format
-    is taken, too, for what it has in common with ours.
+    Raises InputError if there is none, one of another format than this version writes, or one whose
+    values or attributes are not those that were written; with `any_format` other formats are read,
+    too, as far as they have parts in common.
     """
     if not get_place(path).exists():
         raise InputError(f"{path} does not exist: run `steadystack measure` first")
@@ -105,7 +105,7 @@ def load_shifts(path: str, *, any_format: bool = False) -> xr.Dataset:
         dataset = _read(path)
     except (UnreachableError, InputError):
         raise
-    except Exception as error:  # whatever a store of something else makes xarray raise
+    except Exception as error:  # xarray may raise anything for a foreign store
         if not _looks_like_dataset(path):
             raise InputError(f"{path} is not a shifts dataset: {WRITTEN_BY}") from error
         raise InputError(
@@ -138,12 +138,12 @@ def read_attributes(path: str) -> dict[str, Any]:
             return {str(name): value for name, value in lazy.attrs.items()}
     except (UnreachableError, InputError):
         raise
-    except Exception as error:  # whatever a store of something else makes xarray raise
+    except Exception as error:  # xarray may raise anything for a foreign store
         raise InputError(f"{path} cannot be read ({_get_first_line(error)})") from error
 
 
 def _open(local: Any, path: str) -> xr.Dataset:
-    # Zarr groups are consolidated, as they are all written: else xarray warns, and looks on.
+    # All Zarr groups are written consolidated; otherwise xarray warns, and searches on.
     engine: dict[str, Any] = (
         {"engine": "h5netcdf"} if path.endswith(".nc") else {"engine": "zarr", "consolidated": True}
     )
@@ -158,7 +158,7 @@ def _read(path: str) -> xr.Dataset:
                 variable.load()
             except UnreachableError:
                 raise
-            except Exception as error:  # whatever a decoder makes of damaged bytes
+            except Exception as error:  # decoders may raise anything for damaged bytes
                 if not has_digests(lazy):
                     raise
                 raise InputError(
@@ -173,7 +173,7 @@ def _get_first_line(error: Exception) -> str:
 
 
 def _get_format(dataset: xr.Dataset) -> int:
-    """Get the format of a dataset; 0 if what stands there is no number."""
+    """Get the format of a dataset; 0 if it is not a number."""
     try:
         return int(dataset.attrs.get("format", 1))
     except (TypeError, ValueError):
@@ -198,7 +198,7 @@ def _check_digests(dataset: xr.Dataset, path: str) -> None:
 
 
 def _looks_like_dataset(path: str) -> bool:
-    """Whether it is worth to say why it cannot be read."""
+    """Whether it looks like a dataset, so that it is worth saying why it cannot be read."""
     return path.endswith(".nc") or get_place(path).get_child("pair_status").exists()
 
 
@@ -207,7 +207,7 @@ def check_replaceable(path: str) -> None:
     where = get_place(path)
     if path.endswith(".nc") and where.is_file() and _is_netcdf_of_shifts(path):
         return
-    ours = ("pair_status", "series_weight")  # the second of a drift that several series share
+    ours = ("pair_status", "series_weight")  # the second for a drift shared by several series
     if where.is_occupied() and not any(where.get_child(name).is_occupied() for name in ours):
         raise InputError(
             f"{path} exists and is not a shifts dataset: it will not be overwritten; move it, or "
@@ -218,10 +218,10 @@ def check_replaceable(path: str) -> None:
 def check_holds_no_more(
     path: str, also: xr.Dataset | None = None, way_out: str = "set another output.shifts"
 ) -> None:
-    """Raise InputError if a dataset that is to be replaced holds what was not written with it.
+    """Raise InputError if a dataset that is to be replaced contains additions by others.
 
-    That are variables, groups, files and attributes; `also` is the new one, which may have them,
-    too. What is no dataset of ours, or is damaged, is not looked at.
+    Additions are variables, groups, files and attributes; those also in the new dataset, `also`,
+    are allowed. Anything but an intact dataset of ours is not checked.
     """
     if not get_place(path).exists():
         return
@@ -248,17 +248,17 @@ def check_holds_no_more(
 
 
 def _list_group(path: str) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
-    """The attributes in a Zarr group, and all in it; nothing if it cannot be read.
+    """The attributes in a Zarr group, and all of its content; nothing if it cannot be read.
 
-    Attributes by variable, those of the group by "". They are read one by one: what is consolidated
-    does not know those that were added without it.
+    Attributes by variable, the group's own under "". They are read one by one, as consolidated
+    metadata lack those added later.
     """
     group = get_place(path)
     try:
         attributes: dict[str, Mapping[str, Any]] = {"": dict(group.open_zarr().attrs)}
     except UnreachableError:
         raise
-    except Exception:  # whatever lies there
+    except Exception:  # anything may lie there
         return {}, []
     listed = group.get_child("zarr.json").list_siblings()
     names = [name for each in listed if (name := each.rsplit("/", 1)[-1])[0] != "."]
@@ -267,7 +267,7 @@ def _list_group(path: str) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
         try:
             with group.get_child(f"{name}/.zattrs".lstrip("/")).open() as file:
                 found = json.load(file)
-        except (OSError, ValueError):  # there are none, or they are no attributes
+        except (OSError, ValueError):  # there are none, or they are invalid
             return {}
         return found if isinstance(found, Mapping) else {}
 
@@ -277,7 +277,7 @@ def _list_group(path: str) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
 
 
 def _list_netcdf(path: str) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
-    """The attributes in a NetCDF file, as those of a group, and its variables and groups."""
+    """Like `_list_group`, for a NetCDF file: its attributes, and its variables and groups."""
     try:
         with get_place(path).fetching() as local:
             groups = xr.open_groups(local, engine="h5netcdf", **AS_STORED)
@@ -285,7 +285,7 @@ def _list_netcdf(path: str) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
             group.close()
     except UnreachableError:
         raise
-    except Exception:  # whatever lies there
+    except Exception:  # anything may lie there
         return {}, []
     root = groups["/"]
     within = [group.split("/")[1] for group in groups if group != "/"]
@@ -303,7 +303,7 @@ def _is_netcdf_of_shifts(path: str) -> bool:
             return "pair_status" in lazy or has_digests(lazy)
     except UnreachableError:
         raise
-    except Exception:  # whatever another file makes xarray raise
+    except Exception:  # xarray may raise anything for a foreign file
         return False
 
 

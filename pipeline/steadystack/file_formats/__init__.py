@@ -1,10 +1,10 @@
-"""Contents of files and stores: one module per family of formats, each read by its own library.
+"""Read the contents of files and stores: one module, and library, per family of formats.
 
 A library is imported when a file needs it.
 
-- `pixels`: what all of them return, arrays that are read by regions; Zarr, and arrays in memory
+- `pixels`: what all of them return, arrays read by regions; those of Zarr and in memory
 - `tiff`: images in TIFF files
-- `tiff_metadata`: what these files say about their pixels
+- `tiff_metadata`: what TIFF files say about their pixels
 - `picture_files`: PNG, JPEG and the like, one frame each
 - `hdf`: HDF5 and NeXus
 - `plain_arrays`: memory-mapped files (.npy, MRC, raw numbers), and what a reader function returns

@@ -1,4 +1,4 @@
-"""CZI files of Zeiss: tiles that are joined to planes."""
+"""Read Zeiss CZI files, whose tiles are joined to planes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from steadystack.file_formats.pixels import FileArray, explaining_damage, find_l
 from steadystack.model import InputError, Slices
 
 CZI_SUFFIXES = (".czi",)
-# Kinds of compression that czifile knows since 2026.
+# Kinds of compression that czifile has supported since 2026.
 ZSTD, ZSTD_HEADED = 5, 6
-# Times of CZI files are seconds since the start, or else days since 1899: none is before 1954.
+# Times in CZI files are seconds since the start, or days since 1899; no dates are before 1954.
 FIRST_DATE = 20000
 
 
@@ -42,7 +42,7 @@ class CziTile:
 
 
 def open_czi(path: str, name: str = "") -> FileArray:
-    """Open a scene of a CZI file, by its number; tiles are joined, what none covers is missing.
+    """Open a scene of a CZI file by its number; tiles are joined, uncovered pixels are missing.
 
     Raises InputError if there are several and none is chosen, or if the file is cut off.
     """
@@ -54,7 +54,7 @@ def open_czi(path: str, name: str = "") -> FileArray:
         ) from error
     source = find_local(path)
     with explaining_damage(path, "the CZI file"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy, to czifile
+        warnings.simplefilter("ignore", DeprecationWarning)  # from NumPy, about czifile
         return keep_open(czifile.CziFile(source), partial(_find_in_czi, path, name))
 
 
@@ -69,12 +69,12 @@ def _find_in_czi(path: str, name: str, file: Any) -> FileArray:
     scenes = sorted({tile.scene for tile in tiles})
     number = choose_number(path, name, "scene", [f"scene {scene}" for scene in scenes])
     tiles = [tile for tile in tiles if tile.scene == scenes[number]]
-    tiles[-1].load()  # to know that it can be
+    tiles[-1].load()  # to make sure that it can be read
     return _describe_czi(path, file, tiles, str(number))
 
 
 def _list_tiles(file: Any) -> list[CziTile]:
-    """List the tiles of full resolution, for czifile as it is and as it was before 2026."""
+    """List the tiles of full resolution, with czifile before and since 2026."""
     tiles = []
     for order, entry in enumerate(file.subblock_directory):
         if tuple(entry.stored_shape) != tuple(entry.shape):  # a level of a pyramid
@@ -105,9 +105,9 @@ def _list_tiles(file: Any) -> list[CziTile]:
 
 
 def _unpack(entry: Any) -> NDArray[Any]:
-    """Unpack a tile that is packed with zstd, for the czifile before 2026.
+    """Decompress a zstd tile, for czifile before 2026.
 
-    One with a head may have the low bytes of all numbers first, and then the high ones.
+    One with a header may store the low bytes of all numbers first, then the high bytes.
     """
     import imagecodecs
 
@@ -161,7 +161,7 @@ def _describe_czi(path: str, file: Any, tiles: Sequence[CziTile], name: str) -> 
 
 
 def _join_tiles(tiles: Sequence[CziTile], planes: Mapping[str, range]) -> PlanePixels:
-    """Join tiles to planes, numbered along some axes; where they overlap the last lies on top."""
+    """Join tiles to planes, numbered along some axes; the last one is on top of others."""
     top, left = min(tile.top for tile in tiles), min(tile.left for tile in tiles)
     height = max(tile.top + tile.shape[0] for tile in tiles) - top
     width = max(tile.left + tile.shape[1] for tile in tiles) - left
@@ -209,10 +209,10 @@ def _join_tiles(tiles: Sequence[CziTile], planes: Mapping[str, range]) -> PlaneP
 
 
 def _read_czi_times(file: Any, count: int) -> tuple[tuple[float, ...], str] | None:
-    """Read the times of frames, seconds; None: there are none, or they may be dates."""
+    """Read the times of frames, seconds; None: there are none, or they might be dates."""
     if not file.header.attachment_directory_position:
         return None
-    with suppress(Exception):  # of an attachment that is damaged: a stack is measured without
+    with suppress(Exception):  # a damaged attachment: times are not essential
         for attachment in file.attachments():
             if attachment.attachment_entry.name == "TimeStamps":
                 times = np.asarray(attachment.data(), float).ravel()

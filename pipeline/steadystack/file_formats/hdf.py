@@ -1,4 +1,4 @@
-"""HDF5 and NeXus files: a dataset, and what lies beside it says of its axes."""
+"""Read datasets of HDF5 and NeXus files, and the metadata of their axes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from steadystack.file_formats.pixels import FileArray, explaining_damage
 from steadystack.model import Bools, InputError, Slices
 
 HDF_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".emd", ".hspy", ".nc")
-# Where Velox puts images: y, x and frames.
+# Where Velox stores images: y, x and frames.
 VELOX = re.compile("/Data/Image/[^/]+/Data")
-# What HyperSpy writes as the unit of an axis that has none, and names of axes that it may have.
+# What HyperSpy writes as the unit of an axis without one, and its possible axis names.
 UNDEFINED, STACK_AXES = ("<undefined>", "None", "_None"), set("tzyx") | {"time"}
-MOST_LISTED = 3  # names of datasets that an error lists before it breaks off
+MOST_LISTED = 3  # most names of datasets that an error lists
 # A file and a dataset in it, as in scan.h5:/entry/data
 _INSIDE = re.compile(rf"(.+(?:{'|'.join(map(re.escape, HDF_SUFFIXES))})):(/.*)", re.IGNORECASE)
 
@@ -51,7 +51,7 @@ class HdfPixels:
 
     @property
     def may_lack(self) -> bool:
-        """Whether chunks are missing, or, of one without chunks, all of it."""
+        """Whether chunks are missing, or all of a dataset without chunks."""
         if self.dataset.chunks is None:
             return self._is_unwritten
         count = int(np.prod([-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True)]))
@@ -59,7 +59,7 @@ class HdfPixels:
 
     @property
     def _is_unwritten(self) -> bool:
-        """Whether the dataset has no chunks, and no place in the file either."""
+        """Whether the dataset is not chunked, and has no storage in the file either."""
         if self.dataset.chunks is not None or self.dataset.is_virtual:
             return False
         from h5py import h5d
@@ -101,7 +101,7 @@ class HdfPixels:
 
 
 def _check_sources(path: str, dataset: Any) -> None:
-    """Raise InputError if a file that a virtual dataset is made of is not there: it reads as 0."""
+    """Raise InputError if a source file of a virtual dataset is missing, which would read as 0."""
     if not dataset.is_virtual:
         return
     folder = Path(os.fsdecode(dataset.file.filename)).parent
@@ -115,11 +115,11 @@ def _check_sources(path: str, dataset: Any) -> None:
 
 
 def open_hdf(path: str, variable: str = "", fewest: int = 3) -> FileArray:
-    """Open a dataset of an HDF5 file: the one that is named, NeXus's default, or the only one.
+    """Open a dataset of an HDF5 file: the named one, the NeXus default, or the only one.
 
-    `path` or `variable` may name it; one that nobody names has `fewest` dimensions or more.
+    `path` or `variable` may name it; one that is not named must have `fewest` dimensions or more.
 
-    Raises InputError if there is no such dataset, or if several may be meant.
+    Raises InputError if there is no such dataset, or if several could be meant.
     """
     try:
         import h5py
@@ -175,7 +175,7 @@ def _choose_dataset(h5py: Any, file: Any, path: str, name: str | None, fewest: i
 
 
 def _explain_flat(path: str, names: list[str]) -> str:
-    """Say what to do with a file whose datasets, of these names, all have two dimensions."""
+    """Say what to do with a file whose datasets all have two dimensions."""
     listed = ", ".join(names[:MOST_LISTED]) + ", ..." * (len(names) > MOST_LISTED)
     return (
         f"{path}: all datasets have two dimensions ({listed}), but a stack has three: if every "
@@ -186,7 +186,7 @@ def _explain_flat(path: str, names: list[str]) -> str:
 
 
 def _follow_default(h5py: Any, file: Any) -> Any:
-    """The dataset that a NeXus file plots by default; None: it names none."""
+    """The dataset that a NeXus file plots by default; None if it names none."""
     group = file
     while isinstance(group, h5py.Group):
         attributes = _read_attributes(group)
@@ -241,14 +241,14 @@ def _read_hdf_axes(h5py: Any, dataset: Any) -> tuple[Any, Any, Any, Any]:
 def _read_hyperspy_axes(dataset: Any) -> tuple[Any, Any, Any, Any]:
     """Read names, spacing and units of axes, and times, from the groups axis-0, axis-1, ...
 
-    Names that are none of a stack, as of axes that nobody named, are not known.
+    Names that are not those of a stack's axes, as of unnamed axes, count as unknown.
     """
     found = [dataset.parent.get(f"axis-{number}") for number in range(dataset.ndim)]
     about = [{} if one is None else _read_attributes(one) for one in found]
     steps = [_read_number(one, "scale") for one in about]
     if None in steps:
         return None, None, None, None
-    scale = [abs(step) for step in steps if step is not None]  # some count backwards
+    scale = [abs(step) for step in steps if step is not None]  # some axes count backwards
     names = [str(one.get("name", "")).lower() for one in about]
     units = [str(one.get("units", "")) for one in about]
     units = ["" if unit in UNDEFINED else unit for unit in units]
@@ -275,7 +275,7 @@ def _read_velox_scale(dataset: Any) -> tuple[list[float], list[str]]:
 
 
 def _read_number(attributes: dict[str, Any], name: str) -> float | None:
-    """Read a number of an axis; None where there is none, or it is not finite."""
+    """Read a number of an axis; None if there is none, or if it is not finite."""
     value = attributes.get(name)
     if isinstance(value, int | float | np.number) and np.isfinite(value):
         return float(value)

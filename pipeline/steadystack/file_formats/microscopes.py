@@ -1,4 +1,4 @@
-"""Files of microscopes that are read plane by plane: LIF of Leica and ND2 of Nikon."""
+"""Read microscope files plane by plane: Leica LIF and Nikon ND2."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from steadystack.model import Bools, InputError, Slices
 
 LIF_SUFFIXES = (".lif",)
 ND2_SUFFIXES = (".nd2",)
-# Images of a file that an error lists.
+# Most images of a file that an error lists.
 MAX_LISTED = 8
 MICROMETER = "micrometer"
 
 
-# Reads y, x (and samples) of a plane: its numbers along the axes before them, and a region of it.
+# Reads y, x (and samples) of a plane, given by indices along the leading axes, and a region.
 PlaneReader = Callable[[tuple[int, ...], Slices], NDArray[Any]]
 
 
 class PlanePixels:
-    """Planes of y, x, and samples if there are any, along other axes that come before them."""
+    """Planes of y, x (and samples, if any), stacked along leading axes."""
 
     shards = None
 
@@ -49,7 +49,7 @@ class PlanePixels:
         self.shape = outer + plane
         self.dtype, self.chunks = dtype, (1,) * len(outer) + plane
         self._count, self._read_plane, self._find_lacking = len(outer), read_plane, find_lacking
-        self._lock = Lock()  # a file has one place that it is read at
+        self._lock = Lock()  # a file has a single read position
 
     @property
     def may_lack(self) -> bool:
@@ -62,7 +62,7 @@ class PlanePixels:
         return self._join(region, self._read_plane, self.dtype)
 
     def find_missing(self, region: Slices, block: NDArray[Any]) -> Bools | None:
-        """Find which pixels of a block no part of the file covers."""
+        """Find the pixels of a block that no part of the file covers."""
         if self._find_lacking is None:
             return None
         missing = self._join(region, self._find_lacking, np.dtype(bool))
@@ -79,7 +79,7 @@ class PlanePixels:
 
 
 def keep_open(file: Any, find: Callable[[Any], FileArray]) -> FileArray:
-    """Find an array in an open file, which is closed when the array is freed."""
+    """Find an array in an open file; the file is closed when the array is freed."""
     try:
         found = find(file)
     except BaseException:
@@ -90,7 +90,7 @@ def keep_open(file: Any, find: Callable[[Any], FileArray]) -> FileArray:
 
 
 def choose_number(path: str, name: str, noun: str, listed: Sequence[str]) -> int:
-    """Choose one of several images by the number that is its name; the only one by ""."""
+    """Choose one of several images by its number, used as name; "" for the only one."""
     shown = [f"{number}: {text}" for number, text in enumerate(listed[:MAX_LISTED])]
     shown += [f"and {len(listed) - MAX_LISTED} more"] if len(listed) > MAX_LISTED else []
     if not listed:
@@ -167,7 +167,7 @@ def _find_in_lif(path: str, name: str, file: Any) -> FileArray:
 
 
 def _read_lif_steps(image: Any) -> tuple[dict[str, float], dict[str, str]]:
-    """Read the step along each axis, and its unit: from the first pixel to the last."""
+    """Read the step along each axis, and its unit, from the extent from first to last pixel."""
     steps, units = {}, {}
     for node in image.xml_element.findall(".//ImageDescription/Dimensions/DimensionDescription"):
         axis = {"1": "X", "2": "Y", "3": "Z", "4": "T"}.get(str(node.get("DimID")))
@@ -181,7 +181,7 @@ def _read_lif_steps(image: Any) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def _read_lif_times(image: Any, count: int) -> tuple[tuple[float, ...], str] | None:
-    """Read when the first plane of every frame was taken; None: not known, or in another order."""
+    """Read the time of the first plane of every frame; None: not known, or in another order."""
     stamps = image.timestamps
     if stamps is None or count < 2 or len(stamps) < count or len(stamps) % count:
         return None
@@ -224,7 +224,7 @@ def _find_in_nd2(path: str, name: str, file: Any) -> FileArray:
         frame = np.asarray(file.read_frame(loops[index]))
         return frame.reshape([sizes[axis] for axis in inner])[sides]
 
-    # nd2 reads an image that the file has no place of as zeros
+    # nd2 reads images that are not in the file as zeros
     places = getattr(getattr(file, "_rdr", None), "_frame_offsets", None)
 
     def find_lacking(index: tuple[int, ...], sides: Slices) -> NDArray[Any]:
@@ -244,7 +244,7 @@ def _find_in_nd2(path: str, name: str, file: Any) -> FileArray:
         firsts = [
             loops[tuple(t if axis == "T" else 0 for axis in outer)] for t in range(sizes["T"])
         ]
-        with suppress(Exception):  # of events that a file lacks
+        with suppress(Exception):  # events that a file lacks
             stamps = [file.frame_metadata(n).channels[0].time.relativeTimeMs for n in firsts]
             times = tuple((float(stamp) - float(stamps[0])) / 1000 for stamp in stamps), "s"
     return FileArray(

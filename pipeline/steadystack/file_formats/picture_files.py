@@ -1,6 +1,6 @@
-"""Pictures, one frame in each: PNG, JPEG, BMP by Pillow, PGM and PPM by their own plain layout.
+"""Read pictures, one frame each: PNG, JPEG, BMP with Pillow; PGM and PPM directly.
 
-Their resolution, if they have one, is that of a printer: it is not taken for a pixel size.
+Their resolution, if any, is meant for printing: it is not used as pixel size.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from steadystack.model import InputError, Slices
 PNM_SUFFIXES = (".pgm", ".ppm", ".pnm")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *PNM_SUFFIXES)
 COLOURS = ("red", "green", "blue", "alpha")
-# Names of the channels, by Pillow's mode; pictures of other modes are read as red, green, blue.
+# Names of the channels, by Pillow's mode; pictures in other modes are read as red, green, blue.
 CHANNELS = {
     "1": (), "L": (), "I": (), "F": (), "I;16": (), "I;16L": (), "I;16B": (),
     "LA": ("grey", "alpha"), "RGB": COLOURS[:3], "RGBA": COLOURS,
 }  # fmt: skip
-# The head of a binary PGM (P5) or PPM (P6): width, height and maximum, with comments in between.
+# The header of a binary PGM (P5) or PPM (P6): width, height, maximum; comments in between.
 _GAP = rb"(?:\s|#[^\n]*\n)+"
 _HEAD = re.compile(rb"P([56])" + rb"".join(_GAP + rb"(\d+)" for _ in range(3)) + rb"\s")
 MOST_HEAD = 4096  # bytes
@@ -60,10 +60,10 @@ def is_picture(path: str) -> bool:
 
 
 def open_picture(path: str, name: str = "") -> FileArray:
-    """Open a picture: its header is read, its pixels when they are asked for.
+    """Open a picture: its header is read at once, its pixels on demand.
 
-    Axes are y, x, and c for the channels of one in colour. Raises InputError for what is no
-    picture, or has more bits than its library hands out.
+    Axes are y, x, and c for the channels of one in colour. Raises InputError for anything but a
+    picture, and if it has more bits than its library returns.
     """
     with explaining_damage(path, "the picture"):
         try:
@@ -94,7 +94,7 @@ def _open_with_pillow(path: str) -> tuple[PicturePixels, tuple[str, ...]]:
 
 
 def _load(path: str) -> Any:
-    """Open a picture with Pillow, which decodes it when its pixels are asked for."""
+    """Open a picture with Pillow, which decodes it on demand."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -109,7 +109,7 @@ def _decode(path: str) -> NDArray[Any]:
         with _load(path) as image:
             return np.asarray(image if image.mode in CHANNELS else image.convert("RGB"))
     except OSError as error:
-        if error.errno is None and type(error) is OSError:  # of Pillow, which does not name it
+        if error.errno is None and type(error) is OSError:  # from Pillow, without the file's name
             raise OSError(f"{path}: {error}") from error
         raise
 

@@ -1,4 +1,4 @@
-"""Arrays of pixels of all formats, read in one way; those of Zarr, and those in memory."""
+"""The common interface of pixel arrays of all formats; those of Zarr and those in memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Pixels(Protocol):
 
     @property
     def shards(self) -> tuple[int, ...] | None:
-        """The shape of the files that hold several chunks each; None if chunks lie alone."""
+        """The shape of the files that hold several chunks each; None if each chunk is a file."""
         ...
 
     @property
@@ -44,8 +44,8 @@ class Pixels(Protocol):
 
         A format returns False only if every pixel of the shape is stored, and True where that is
         not known. `open_stack` asks once, before it reads, and gives the stack a coordinate
-        ``valid`` if it is True. Reading frames does not ask: `find_missing` decides. It is in no
-        digest, and is compared with nothing.
+        ``valid`` if it is True. Reading frames does not ask: `find_missing` decides. It is not part
+        of any digest.
         """
         ...
 
@@ -76,7 +76,7 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True)
 class FileArray:
-    """An array in a file, and what the file says of it.
+    """An array in a file, and what the file says about it.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class FileArray:
     axes, scale, units : name, size of a pixel and its unit, per array axis; None: not known
     time : time of every frame and its unit; None: not known
     channel_names : names of the channels; (): not known
-    codec_std : deviation, pixels, of where a codec puts the content of a frame
+    codec_std : standard deviation, pixels, of the content's position in a frame, due to a codec
     """
 
     pixels: Pixels
@@ -101,9 +101,9 @@ class FileArray:
 
 @contextmanager
 def explaining_damage(path: str, part: str) -> Iterator[None]:
-    """Turn what a library raises for a damaged `part` of a file or store into InputError.
+    """Turn a library's error for a damaged `part` of a file or store into InputError.
 
-    Outages of a store and a lack of memory are none, and pass.
+    Outages of a store and a lack of memory are not damage, and pass.
     """
     try:
         with get_place(path).explaining_outages():
@@ -118,9 +118,9 @@ def explaining_damage(path: str, part: str) -> Iterator[None]:
 
 
 def find_local(path: str) -> str:
-    """Find the local path of a file, for a library that reads no other.
+    """Find the local path of a file, for a library that needs one.
 
-    Raises InputError if it is not there, or elsewhere.
+    Raises InputError if the file does not exist, or is not local.
     """
     place = get_place(path)
     try:
@@ -135,9 +135,9 @@ def find_local(path: str) -> str:
 
 
 def explain_versions(error: Exception) -> str:
-    """Say which versions do not go together, if tifffile lacks something in zarr; else the error.
+    """Explain which versions are incompatible if tifffile misses something in zarr; else the error.
 
-    tifffile then says that zarr is older than 3, whatever it is.
+    tifffile then claims that zarr is older than 3, whatever its version.
     """
     if not isinstance(error.__cause__, ImportError):
         return str(error)
@@ -148,7 +148,7 @@ def explain_versions(error: Exception) -> str:
 
 
 def find_coding(array: zarr.Array[Any]) -> Coding | None:
-    """Find how an array is coded that xarray has written; None if it holds the values themselves.
+    """Find how xarray has encoded an array; None if it holds the values themselves.
 
     In format 2, xarray takes the fill value of an array for its ``_FillValue``.
     """
@@ -158,7 +158,7 @@ def find_coding(array: zarr.Array[Any]) -> Coding | None:
 
 
 class ZarrPixels:
-    """A Zarr array; with a coding, its pixels are the values that its numbers stand for."""
+    """A Zarr array; with a coding, its pixels are the decoded values."""
 
     def __init__(self, array: zarr.Array[Any], coding: Coding | None = None) -> None:
         self.array, self.coding = array, coding
@@ -188,10 +188,9 @@ class ZarrPixels:
     def find_missing(self, region: Slices, block: NDArray[Any]) -> Bools | None:
         """Find which pixels of a block belong to chunks that are not in the store.
 
-        Zarr reads a missing chunk as the fill value without saying so, and so it reads an inner
-        chunk that a shard does not hold. Only a chunk that is all fill value can be missing; such a
-        chunk is read once more through an array that differs in its fill value alone: what changes
-        was never stored.
+        Zarr silently reads a missing chunk, or a missing inner chunk of a shard, as the fill value.
+        Only a chunk that is all fill value can be missing; such a chunk is read again through an
+        array with another fill value: pixels that change were never stored.
         """
         stored_fill = np.asarray(0 if self.array.fill_value is None else self.array.fill_value)
         fill = stored_fill
@@ -239,7 +238,7 @@ def read_coordinate(
 ) -> tuple[NDArray[Any] | None, str, str]:
     """Read the values of a coordinate, its unit and calendar; None, "", "" if there is none.
 
-    One that is damaged counts as none: a stack can be measured without.
+    A damaged one counts as none: a stack can be measured without it.
     """
     try:
         with explaining_damage(path, f"the coordinate {name!r}"):

@@ -1,6 +1,6 @@
-"""Arrays without a format of their own: mapped into memory, or given by a function of the user.
+"""Arrays that are mapped into memory (.npy, MRC, raw), or returned by a function of the user.
 
-The first are .npy, MRC, and raw numbers that lie in a file as settings say.
+The layout of raw numbers is given by the settings.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from steadystack.units import parse_layout
 NPY_SUFFIX = ".npy"
 MRC_SUFFIXES = (".mrc", ".mrcs", ".st")
 ANGSTROM = "angstrom"
-# IMOD stamps its MRC files at this byte, and says behind that whether bytes have a sign.
+# IMOD marks its MRC files at this byte; flags after it say whether bytes are signed.
 IMOD_AT, IMOD_STAMP, SIGNED_BYTES = 152, 1146047817, 1
 
 
@@ -50,9 +50,9 @@ def open_npy(path: str, name: str = "") -> FileArray:
 
 
 def open_mrc(path: str, name: str = "") -> FileArray:
-    """Open an MRC2014 file of this machine, mapped into memory.
+    """Open a local MRC2014 file, mapped into memory.
 
-    Its images are frames, those of a stack of volumes volumes; its pixels are in angstroms.
+    Its images are frames (in a stack of volumes, the volumes are); its pixel size is in angstroms.
     """
     try:
         import mrcfile
@@ -62,7 +62,7 @@ def open_mrc(path: str, name: str = "") -> FileArray:
         ) from error
     source = find_local(path)
     with explaining_damage(path, "the MRC file"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of numpy 2.5, to mrcfile
+        warnings.simplefilter("ignore", DeprecationWarning)  # from NumPy 2.5, about mrcfile
         with mrcfile.mmap(source, mode="r") as file:
             values, size = file.data, file.voxel_size
             if values.dtype == np.int8 and _has_unsigned_bytes(file.header.tobytes()):
@@ -75,7 +75,7 @@ def open_mrc(path: str, name: str = "") -> FileArray:
 
 
 def _has_unsigned_bytes(header: bytes) -> bool:
-    """Whether the header of an MRC file of bytes is from IMOD, and says that they have no sign."""
+    """Whether the header of an MRC file of bytes is IMOD's, and says that they are unsigned."""
     for order in "<>":
         stamp, flags = np.frombuffer(header, f"{order}i4", 2, IMOD_AT).tolist()
         if stamp == IMOD_STAMP:
@@ -84,9 +84,9 @@ def _has_unsigned_bytes(header: bytes) -> bool:
 
 
 def open_raw(path: str, text: str) -> FileArray:
-    """Open the numbers of a file that lie in it as the text of a `RawLayout` says.
+    """Open a file of raw numbers with the layout given by the text of a `RawLayout`.
 
-    Raises InputError if they do not come out even, or if there are fewer than that says.
+    Raises InputError if they are not a whole number of frames, or fewer than stated.
     """
     layout = parse_layout("input.raw", text)
     source = find_local(path)
@@ -136,7 +136,7 @@ class FunctionPixels:
 
     def read(self, region: Slices) -> NDArray[Any]:
         block = self.array[region]
-        if hasattr(block, "compute"):  # in this task: no worker waits for another
+        if hasattr(block, "compute"):  # in this task, so that no worker waits for another
             block = block.compute(scheduler="synchronous")
         return np.asarray(block)
 
@@ -148,14 +148,14 @@ def open_with(path: str, reader: str) -> FileArray:
     """Call a reader of the user, ``file.py:function`` or ``package:function``, for a path.
 
     The function returns anything with shape, dtype and slices: an array in memory, a dask or zarr
-    array, a `DataArray`, whose dims then name the axes. What it does not know it leaves out.
+    array, a `DataArray`, whose dims then name the axes. Anything it does not know may be left out.
     """
     function, digest = _load_reader(reader)
     try:
         array = function(path)
     except InputError:
         raise
-    except Exception as error:  # a reader of the user may raise anything
+    except Exception as error:  # a user's reader may raise anything
         raise InputError(
             f"input.reader {reader} cannot read {path}: {type(error).__name__}: {error}"
         ) from error
@@ -170,7 +170,7 @@ def open_with(path: str, reader: str) -> FileArray:
 
 
 def _load_reader(reader: str) -> tuple[Callable[[str], Any], str]:
-    """The function of a reader, and a digest of the file that it is in."""
+    """The function of a reader, and a digest of its source file."""
     module_name, _, name = reader.rpartition(":")
     if not module_name or not name.isidentifier():
         raise InputError(
@@ -198,13 +198,13 @@ def _load_reader(reader: str) -> tuple[Callable[[str], Any], str]:
 
 @lru_cache(maxsize=8)
 def _run_file(path: str, digest: str) -> Any:
-    """Import a file under a name of its own; once, for what it holds."""
+    """Import a file under a name of its own, once per content."""
     name = f"steadystack_reader_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where its classes are looked for
+    sys.modules[name] = module  # where pickle looks for its classes
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -30,14 +30,14 @@ TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 KINDS = {"ome": "OME-TIFF", "imagej": "ImageJ TIFF"}
 # Letters of tifffile for unnamed axes: pages one after the other.
 UNNAMED = ("Q", "I")
-# Words of tifffile's log where the list of pages does not fit the file; it reads on.
+# Phrases that tifffile logs if the list of pages does not fit the file; it reads on.
 DAMAGE_MESSAGES = (
     "invalid page offset", "corrupted", "failed to reshape", "value offset", "truncated",
     "circular reference",
 )  # fmt: skip
-# The index of all images of a file, one after the other, in place of that of one of them.
+# The index that stands for all images of a file, concatenated, instead of a single one.
 ALL_IMAGES = -1
-# Images that an error lists.
+# Most images that an error lists.
 MAX_IMAGES = 8
 
 
@@ -52,8 +52,8 @@ class TiffImage:
     units: tuple[str, ...]
     channel_names: tuple[str, ...]
     levels: tuple[tuple[int, ...], ...]
-    names_axes: bool  # whether metadata name the axes; else they follow from the order of pages
-    files: tuple[str, ...] = ()  # that hold its pixels, where an OME-TIFF names them
+    names_axes: bool  # whether metadata name the axes; else page order gives them
+    files: tuple[str, ...] = ()  # files with its pixels, if an OME-TIFF names them
 
 
 def is_tiff(path: str) -> bool:
@@ -78,9 +78,9 @@ def open_level(path: str, series: int = 0, level: int = 0) -> zarr.Array[Any]:
 def read_tiff(path: str, series: int | None = None, level: int = 0) -> tuple[TiffImage, int]:
     """Read the metadata of an image of a TIFF file; returns the image and its index in the file.
 
-    Images of one page each, all of them alike, are a stack, as a program leaves them that writes a
-    frame at a time; their index is `ALL_IMAGES`. Raises InputError for a file that is no TIFF, that
-    is cut off, or that holds several images if none of them is chosen.
+    Equal images of one page each are a stack, as written by programs that write one frame at a
+    time; their index is `ALL_IMAGES`. Raises InputError for a file that is not TIFF or is cut off,
+    or if it holds several images and none is chosen.
     """
     file = _open(path)
     try:
@@ -135,7 +135,7 @@ def _open(path: str) -> TiffFile:
         ) from error
     place = get_place(path)
     try:
-        # A path where there is one: the file may name others beside it.
+        # A path if there is one, as the file may name others beside it.
         return tifffile.TiffFile(place.get_source())
     except FileNotFoundError as error:
         raise InputError(place.describe_missing()) from error
@@ -143,13 +143,13 @@ def _open(path: str) -> TiffFile:
         raise InputError(f"{path} is not a TIFF file, or is truncated: {error}") from error
     except (MemoryError, OSError, UnreachableError):
         raise
-    except Exception as error:  # of a header that is damaged
+    except Exception as error:  # a damaged header
         raise InputError(f"{path} cannot be read as TIFF: {error}") from error
 
 
 @contextmanager
 def _explaining_damage(path: str) -> Iterator[None]:
-    """Turn what tifffile raises for tags and pages that are damaged into InputError."""
+    """Turn tifffile's errors for damaged tags and pages into InputError."""
     with explaining_damage(path, "what its tags say"):
         yield
 
@@ -192,7 +192,7 @@ def _choose_series(images: Sequence[TiffPageSeries], path: str, series: int | No
 
 
 def _are_frames(images: Sequence[TiffPageSeries]) -> bool:
-    """Whether images are the frames of a stack: pages that are alike, of no format of images."""
+    """Whether images are frames of a stack: equal pages, not in a format that defines images."""
     kinds = {(image.kind, image.axes, tuple(image.shape), str(image.dtype)) for image in images}
     first = images[0] if len(images) > 1 and len(kinds) == 1 else None
     return bool(

@@ -1,4 +1,4 @@
-"""What TIFF files say of their pixels: OME-XML, ImageJ's words, GeoTIFF's scale, resolution."""
+"""Read pixel sizes of TIFF files: from OME-XML, ImageJ, GeoTIFF and resolution tags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
-# Resolution units of the TIFF tag, in micrometers; the first means: none.
+# Resolution units of the TIFF tag, in micrometers; the first means no unit.
 TAG_UNITS = {2: 25400.0, 3: 10000.0}
 # GeoTIFF: the tags of the scale and of the affine transformation, and units by their EPSG code.
 KEYS_TAG, SCALE_TAG, TRANSFORMATION_TAG = 34735, 33550, 34264
@@ -18,7 +18,7 @@ MODEL, LINEAR, ANGULAR, SYSTEM = 1024, 3076, 2054, 3072  # keys
 PROJECTED, GEOGRAPHIC = 1, 2
 LINEAR_UNITS = {9001: (1.0, "meter"), 9002: (0.3048, "meter"), 9003: (1200 / 3937, "meter")}
 DEGREE = 9102
-UTM = (*range(32601, 32661), *range(32701, 32761))  # in metres, also where a file does not say so
+UTM = (*range(32601, 32661), *range(32701, 32761))  # in metres, even if a file does not say so
 
 
 def read_metadata(
@@ -46,7 +46,7 @@ def read_metadata(
 
 
 def list_ome_files(file: TiffFile) -> tuple[str, ...]:
-    """List the files that hold the pixels of an OME-TIFF, if its OME-XML names them."""
+    """List the files with the pixels of an OME-TIFF, if its OME-XML names them."""
     try:
         root = ET.fromstring(file.ome_metadata or "<none/>")
     except ET.ParseError:
@@ -56,7 +56,7 @@ def list_ome_files(file: TiffFile) -> tuple[str, ...]:
 
 
 def _parse_number(value: Any) -> float:
-    """Parse a number of the metadata; NaN if it is none."""
+    """Parse a number in the metadata; NaN if it is not one."""
     try:
         return float(value)
     except (OverflowError, TypeError, ValueError):
@@ -64,7 +64,7 @@ def _parse_number(value: Any) -> float:
 
 
 def _read_density(series: TiffPageSeries) -> dict[str, float]:
-    """Read the resolution tags: pixels per resolution unit along X and Y; none that are 0."""
+    """Read the resolution tags: pixels per resolution unit along X and Y; 0 is ignored."""
     density = {}
     for axis in "XY":
         tag = series.keyframe.tags.get(f"{axis}Resolution")
@@ -77,7 +77,7 @@ def _read_density(series: TiffPageSeries) -> dict[str, float]:
 def _read_tags(series: TiffPageSeries) -> tuple[dict[str, float], dict[str, str]]:
     """Read pixel sizes, micrometers, and units from the resolution tags.
 
-    Values such as 1 or 72, which writers put there unasked, are ignored.
+    Values such as 1 or 72, which writers fill in by default, are ignored.
     """
     tag = series.keyframe.tags.get("ResolutionUnit")
     value = None if tag is None else tag.value
@@ -89,9 +89,9 @@ def _read_tags(series: TiffPageSeries) -> tuple[dict[str, float], dict[str, str]
 
 
 def _read_geotiff(series: TiffPageSeries) -> tuple[dict[str, float], dict[str, str]] | None:
-    """Read pixel sizes and units from the tags of GeoTIFF; None: its file is none.
+    """Read pixel sizes and units from GeoTIFF tags; None: the file is not GeoTIFF.
 
-    Empty where it does not say in what unit; a transformation may turn, but not shear.
+    Empty if the unit is not given; a transformation may rotate, but not shear.
     """
     tags = series.keyframe.tags
     words, scale, matrix = (tags.valueof(tag) for tag in (KEYS_TAG, SCALE_TAG, TRANSFORMATION_TAG))

@@ -1,7 +1,7 @@
-"""Videos, by PyAV: every frame is found by its time stamp, whatever it was compressed with.
+"""Read videos with PyAV; frames are found by their time stamps, whatever the compression.
 
-Frames are listed by the stamps of their packets, without decoding. One is decoded from the last
-key frame before it, or from where the last reading ended, and taken only if it bears its stamp.
+Frames are listed by the stamps of their packets, without decoding. A frame is decoded from the last
+key frame before it, or from where reading last ended, and accepted only if it has the right stamp.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from steadystack.file_formats.pixels import FileArray, explaining_damage
 from steadystack.model import InputError, Slices
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv")
-# Where the brightness is in pixels of several bytes that lie in one plane: first byte, step.
+# Position of the brightness in packed pixels of several bytes: first byte, step.
 PACKED = {"yuyv422": (0, 2), "yvyu422": (0, 2), "uyvy422": (1, 2)}
 RGB = ("red", "green", "blue")
-# A codec that predicts frames from others, by motion vectors of a quarter of a pixel, puts the
-# content of a frame beside its place, all parts of it alike. By so many pixels where it spends one
-# bit on a pixel, and else by one over the root of the bits, within a factor of two (H.264, H.265
-# and MPEG-4: scripts/bench_video.py); by a tenth of a pixel at most. Codecs before H.264 have
-# vectors of half a pixel.
+# A codec that predicts frames by motion vectors of a quarter of a pixel displaces the content of a
+# frame, all parts alike: by this many pixels at one bit per pixel, and in inverse proportion to the
+# root of the bits, within a factor of two (H.264, H.265 and MPEG-4: scripts/bench_video.py); by a
+# tenth of a pixel at most. Codecs before H.264 have vectors of half a pixel.
 STD_OF_ONE_BIT, MOST_STD = 0.01, 0.1
 OF_HALF_PIXELS = ("flv", "h261", "h263", "mpeg1", "mpeg2", "mpeg4", "msmpeg4", "wmv1", "wmv2")
 WITHOUT_VECTORS = ("8bps", "cinepak", "msrle", "msvideo1", "rpza", "smc")
@@ -68,7 +67,7 @@ class VideoPixels:
 
     @property
     def codec_std(self) -> float:
-        """Standard deviation, pixels, of where the codec puts the content of a frame."""
+        """Standard deviation, pixels, of the content's position in a frame, due to the codec."""
         codec = self._stream.codec_context.codec
         is_predicted = not codec.intra_only and codec.name not in WITHOUT_VECTORS
         is_predicted &= len(self.keys) < len(self.stamps)
@@ -82,7 +81,7 @@ class VideoPixels:
         return [shape or self.shape, str(self.dtype), self.codec]
 
     def read(self, region: Slices) -> NDArray[Any]:
-        """Read a region; raises RuntimeError for a frame that cannot be decoded as it was."""
+        """Read a region; raises RuntimeError for a frame that cannot be decoded correctly."""
         with self._lock:
             return np.stack([
                 self._read_frame(index)[region[1:]]
@@ -93,7 +92,7 @@ class VideoPixels:
         return None
 
     def _read_frame(self, index: int) -> NDArray[Any]:
-        if self._kept[0] == index:  # blocks of one frame
+        if self._kept[0] == index:  # further blocks of the same frame
             return self._kept[1]
         values = self._convert(self._decode(index))
         if values.shape != self.shape[1:] or values.dtype != self.dtype:
@@ -105,7 +104,7 @@ class VideoPixels:
         return values
 
     def _decode(self, index: int) -> Any:
-        """Decode the frame that bears the stamp of that number.
+        """Decode the frame with the stamp of that index.
 
         From the key frame before it, or the one before that: frames between two keys may need both.
         """
@@ -119,7 +118,7 @@ class VideoPixels:
             self._seek(start)
             try:
                 frame = self._advance(index)
-            except Exception as error:  # of a decoder that lacks what was before its key
+            except Exception as error:  # a decoder that lacks data from before the key frame
                 problem = problem or error
                 continue
             if frame is not None:
@@ -127,16 +126,16 @@ class VideoPixels:
         raise RuntimeError(f"frame {index} of {self.path} cannot be decoded: {problem or 'lost'}")
 
     def _seek(self, key: int) -> None:
-        """Go to a key frame by its number among these; to the beginning for the first."""
+        """Go to a key frame by its number among the key frames; to the beginning for the first."""
         if key > 0:
             self._container.seek(self.stamps[self.keys[key]], stream=self._stream, backward=True)
-        else:  # opened anew: what comes with the first packet, such as a palette, is read again
+        else:  # reopened, to read again what comes with the first packet, such as a palette
             self._container.close()
             self._container, self._stream = _open(self.path)
         self._frames, self._last = iter(self._container.decode(self._stream)), -1
 
     def _advance(self, index: int) -> Any:
-        """Decode up to a frame; None if that is not among what follows."""
+        """Decode up to a frame; None if it does not follow."""
         wanted = self.stamps[index]
         try:
             for frame in self._frames:
@@ -151,7 +150,7 @@ class VideoPixels:
         return None
 
     def _convert(self, frame: Any) -> NDArray[Any]:
-        """Get a frame's brightness, or red, green and blue, as it is stored."""
+        """Get a frame's brightness, or its red, green and blue, as stored."""
         form = frame.format
         if form.name == "pal8":
             return _apply_palette(frame, self._is_grey)
@@ -169,9 +168,9 @@ class VideoPixels:
 
 
 def open_video(path: str, name: str = "") -> FileArray:
-    """Open a video; its brightness is read, or red, green and blue as channels if it has these.
+    """Open a video; its brightness is read, or red, green and blue as channels if stored so.
 
-    Raises InputError if it is none, if it is cut off, or if its frames bear no times of their own.
+    Raises InputError if it is not a video, if it is cut off, or if its frames have no times.
     """
     with explaining_damage(path, "the video"):
         pixels = VideoPixels(path)
@@ -199,15 +198,15 @@ def _open(path: str) -> tuple[Any, Any]:
     if not container.streams.video:
         raise InputError(f"{path} holds no video, but {len(container.streams)} other streams")
     stream = container.streams.video[0]
-    stream.codec_context.thread_count = 1  # every worker has its core
-    stream.codec_context.options = {"err_detect": "crccheck+explode"}  # do not make up what is lost
+    stream.codec_context.thread_count = 1  # every worker has a single core
+    stream.codec_context.options = {"err_detect": "crccheck+explode"}  # do not conceal lost data
     return container, stream
 
 
 def _list_stamps(path: str, container: Any, stream: Any) -> tuple[list[int], list[int], int]:
-    """List the time stamps of frames, in their order, and the numbers of those that are keys.
+    """List the time stamps of frames, in order, and the indices of key frames.
 
-    And the bytes of all of them.
+    Also returns the total number of bytes.
     """
     packets, found, size = 0, [], 0
     for packet in container.demux(stream):
@@ -228,7 +227,7 @@ def _list_stamps(path: str, container: Any, stream: Any) -> tuple[list[int], lis
             "found: convert it (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
         )
     is_reordered = "avi" in container.format.name and stream.codec_context.has_b_frames
-    if is_reordered and stamps == sorted(stamps):  # as they are stored
+    if is_reordered and stamps == sorted(stamps):  # in stored order
         raise InputError(
             f"{path}: its frames are stored in a different order than they are shown in, which AVI "
             "does not record: convert it (ffmpeg -i IN -c:v ffv1 OUT.mkv)"
@@ -239,7 +238,7 @@ def _list_stamps(path: str, container: Any, stream: Any) -> tuple[list[int], lis
 
 
 def _check_whole(path: str, stream: Any, stamps: Sequence[int | None]) -> None:
-    """Raise InputError if a stream ends by frames before the duration that Matroska tells of it."""
+    """Raise InputError if a stream ends frames before the duration that Matroska states."""
     known = [stamp for stamp in stamps if stamp is not None]
     told = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     if told is None or len(known) < 2:
@@ -256,7 +255,7 @@ def _check_whole(path: str, stream: Any, stamps: Sequence[int | None]) -> None:
 
 
 def _get_plane(frame: Any, number: int, width: int, dtype: str) -> NDArray[Any]:
-    """Get a plane of a frame: `width` numbers in every line."""
+    """Get a plane of a frame, with `width` numbers per line."""
     plane = frame.planes[number]
     if plane.line_size <= 0:
         raise ValueError("its lines lie upside down in memory")
@@ -277,7 +276,7 @@ def _take_brightness(frame: Any) -> NDArray[Any]:
 
 
 def _read_palette(frame: Any) -> NDArray[Any]:
-    """Read the red, green and blue of every entry of a palette; its bytes are those of BGRA."""
+    """Read the red, green and blue of every entry of a palette; its bytes are in the order BGRA."""
     return np.frombuffer(frame.planes[1], "u1")[:1024].reshape(256, 4)[:, 2::-1]
 
 

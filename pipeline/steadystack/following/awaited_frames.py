@@ -1,4 +1,4 @@
-"""Wait for a stack that is being written, and for whole frames of it."""
+"""Wait for a stack that is being written, and for complete frames of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from steadystack.model import FrameStatus, InputError, RunError, escape_unprinta
 from steadystack.planning import Setup, open_series, set_up
 from steadystack.readers import INPUT_SUFFIXES, StackFrames, StackSpec, locate_stack
 
-# A look at the stack may take this share of the time: pauses are longer where it takes long.
+# Looking at the stack may take this share of the time: if it is slow, pauses are longer.
 LOOKING = 0.25
 ZARR_METADATA = ("zarr.json", ".zgroup", ".zarray")
 
@@ -25,51 +25,49 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class OpenStack:
-    """A stack as it is at a moment, and a run of it as the settings have it."""
+    """A stack as it is at the moment, and the run that the settings define on it."""
 
     spec: StackSpec
     setup: Setup
 
     @property
     def count(self) -> int:
-        """The frames that there are, whole or not."""
+        """The number of frames that exist, complete or not."""
         return self.spec.frame_count
 
 
 class AwaitedFrames:
-    """Looks a stack up again and again, and goes from one whole frame to the next.
+    """Looks at a stack again and again, and proceeds from one complete frame to the next.
 
-    A frame is whole that can be read, of which nothing is missing, and whose pixels differ: those
-    that nobody has written yet may read as one value. `patience` is for how long, s, a frame that
-    is not whole is awaited while later ones are, and for how long a stack may be one that cannot be
-    used: files may be half written.
+    A frame is complete if it can be read, nothing of it is missing, and its pixels differ: frames
+    not yet written may read as one value. `patience` is how long, s, an incomplete frame is awaited
+    while later ones are complete, and how long a stack may be unusable, as files may be half
+    written.
     """
 
     def __init__(self, config: Config, patience: float) -> None:
         self._config, self._patience = config, patience
         self._opened: OpenStack | None = None
         self._trouble, self._troubled_since = "", 0.0
-        self._passed_since: float | None = None  # since a later frame than the awaited is whole
-        self._doubted_since: dict[
-            int, float
-        ] = {}  # frames that are whole, and could not be measured
-        self._later = 0  # the last frame that has been found whole
-        self._looked = 0.0  # seconds that the last look took
+        self._passed_since: float | None = None  # since a frame after the awaited one is complete
+        self._doubted_since: dict[int, float] = {}  # complete frames that could not be measured
+        self._later = 0  # the last frame found complete
+        self._looked = 0.0  # duration of the last look, seconds
         self._said = set[str]()
         self.next = 0  # the frame that is awaited
 
     def pause(self, seconds: float) -> None:
-        """Sleep so many seconds, or longer where looking takes long."""
+        """Sleep so many seconds, or longer if looking is slow."""
         time.sleep(max(seconds, self._looked * (1 / LOOKING - 1)))
 
     def look(self) -> OpenStack | None:
-        """Look the stack up; None: it is not there yet, or not to be used yet.
+        """Look at the stack; None: it does not exist yet, or cannot be used yet.
 
         Raises
         ------
         InputError
-            If there is something that cannot be used for longer than half-written files explain,
-            or frames are of another kind than before.
+            If the stack has been unusable for longer than half-written files explain, or if its
+            frames are of another kind than before.
         """
         begun = time.monotonic()
         try:
@@ -99,14 +97,14 @@ class AwaitedFrames:
         ):
             return before
         config, count = self._config, spec.frame_count
-        if config.solve.anchor >= count:  # it comes later
+        if config.solve.anchor >= count:  # the anchor comes later
             config = _replace_in(config, "solve", anchor=0)
         if name_later_frames(config, count):
             self._say_once("pairs names frames that come later: until the end, each frame is "
                            "measured against some before it")  # fmt: skip
             config = _replace_in(config, "pairs", strategy="consecutive", list=None, path=None)
         series, spec = open_series(config)
-        if config.mask.saturation == "auto":  # as the first frames have it, and not looked for anew
+        if config.mask.saturation == "auto":  # as found in the first frames, not determined again
             saturation = series.validity.saturation
             self._config = _replace_in(self._config, "mask", saturation=saturation)
         return OpenStack(spec, replace(set_up(config, series), config=config))
@@ -120,7 +118,7 @@ class AwaitedFrames:
             raise error
 
     def _say(self, message: str) -> bool:
-        """Say what is waited for, and whether that is new."""
+        """Report what is being waited for; returns whether that is new."""
         if message == self._trouble:
             return False
         self._trouble, self._troubled_since = message, time.monotonic()
@@ -133,10 +131,10 @@ class AwaitedFrames:
             log.info("%s", message)
 
     def _may_come(self) -> bool:
-        """Whether what is wrong with the stack may be that nothing, or little, is written yet."""
+        """Whether the stack may be unusable because nothing, or little, has been written yet."""
         path, settings = self._config.input.one_path, self._config.input.model_dump()
         if self._opened is not None:
-            return True  # it was there
+            return True  # it existed before
         place = get_place(path)
         if place.is_pattern:
             if not place.list_files():
@@ -155,7 +153,7 @@ class AwaitedFrames:
             return False
 
     def _check_same(self, found: OpenStack) -> None:
-        """Refuse a stack whose frames are of another kind than before, or that was begun anew."""
+        """Refuse a stack whose frames are of another kind than before, or that was started over."""
         if self._opened is None:
             return
         spec, both = found.spec, (self._opened.spec, found.spec)
@@ -169,17 +167,17 @@ class AwaitedFrames:
             raise InputError(f"{spec.path} is now a different stack: {kinds[0]} became {kinds[1]}")
 
     def find_next(self, opened: OpenStack, *, all_later: bool = False) -> FrameStatus | None:
-        """Find out whether the frame `next` can be told of.
+        """Find out whether the frame `next` can be reported.
 
         Parameters
         ----------
-        all_later : whether all later frames are looked at, not only some, and not waited for
-            longer: for when the series has ended
+        all_later : whether to check all later frames, not only some, without further waiting: for
+            use when the series has ended
 
         Returns
         -------
-        OK if it is whole; what is wrong with it if it is not, and later ones have been for longer
-        than the patience; None: it is waited for.
+        OK if it is complete; its status if it is not, and later ones have been for longer than the
+        patience; None: keep waiting.
         """
         begun = time.monotonic()
         try:
@@ -209,9 +207,9 @@ class AwaitedFrames:
         return status if now - self._passed_since >= self._patience else None
 
     def is_worth_waiting(self, *, all_later: bool) -> bool:
-        """Whether `next`, which is whole and could not be measured, may be tried again.
+        """Whether to retry `next`, which is complete but could not be measured.
 
-        So it is where its mask cannot be read: for as long as the patience lasts.
+        That is so if its mask cannot be read, for as long as the patience lasts.
         """
         now = time.monotonic()
         since = self._doubted_since.setdefault(self.next, now)
@@ -219,7 +217,7 @@ class AwaitedFrames:
 
 
 def name_later_frames(config: Config, count: int) -> bool:
-    """Whether `pairs` names frames that a stack of so many does not have yet."""
+    """Whether `pairs` names frames that a stack of `count` frames does not have yet."""
     pairs = config.pairs
     if pairs.strategy == "reference":
         return pairs.reference >= count
@@ -230,7 +228,7 @@ def name_later_frames(config: Config, count: int) -> bool:
 
 
 def list_later(behind: range) -> Iterator[int]:
-    """List some frames of a range: near its beginning, farther and farther from it, the last."""
+    """List some frames of a range: near its beginning, at growing distances, and the last."""
     distance = 1
     while distance < len(behind):
         yield behind[distance - 1]
@@ -239,7 +237,7 @@ def list_later(behind: range) -> Iterator[int]:
 
 
 def look_at_frame(source: StackFrames, frame: int) -> tuple[FrameStatus, bool]:
-    """Look at a frame: its status as it is read, and whether it is whole."""
+    """Look at a frame: its status on reading, and whether it is complete."""
     read = source.read(frame)
     is_whole = read.status is FrameStatus.OK and not is_of_one_value(read.image)
     return read.status, is_whole

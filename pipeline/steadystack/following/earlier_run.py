@@ -1,4 +1,4 @@
-"""What an earlier run of a series knows of its first frames."""
+"""Recall what an earlier run found out about the first frames of a series."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class EarlierRun:
-    """The dataset of the first frames of a series, as far as there is one.
+    """The dataset of the first frames of a series, if there is one.
 
     Attributes
     ----------
-    pilot : what it decided on settings that are "auto"; None: nothing
+    pilot : its decisions on "auto" settings; None: none
     table : the pairs that it measured; None: there is no dataset
     attributes : of the dataset
-    lines : of the frames that need no second look, by their index
+    lines : those of frames that need no second look, by index
     """
 
     pilot: Pilot | None = None
@@ -45,7 +45,7 @@ class EarlierRun:
     lines: Mapping[int, FrameLine] = field(default_factory=dict)
 
     def decide(self, setup: Setup) -> Setup:
-        """The run as this one decided on it, with the camera images that it has made."""
+        """The run with the decisions of this one, and with the camera images that it has made."""
         decided = setup if self.pilot is None else decide(setup, self.pilot)
         for name in list_estimated_images(setup):
             path = get_camera_image_path(setup.config.output.shifts, name)
@@ -58,7 +58,7 @@ class EarlierRun:
 def recall_earlier(undecided: Setup) -> EarlierRun:
     """Recall what an earlier run of these settings left at their output.
 
-    Raises InputError, as a run does, where what lies there is of other settings, or cannot be read.
+    Raises InputError, as a run does, if that has other settings or cannot be read.
     """
     path = undecided.config.output.shifts
     for name in list_estimated_images(undecided):
@@ -78,13 +78,13 @@ def recall_earlier(undecided: Setup) -> EarlierRun:
 
 
 def read_lines(dataset: xr.Dataset) -> dict[int, FrameLine]:
-    """Read what a dataset knows of its frames, by their index; {}: it is not solved."""
+    """Read what a dataset says about its frames, by index; {} if it is not solved."""
     if (dataset["component"] == UNSOLVED).all():
         return {}
     numbers, axes = dataset["frame"].values.tolist(), tuple(dataset["axis"].values.tolist())
     anchors = _read_anchors(dataset, numbers)
     status = dataset["frame_status"].values
-    read = dataset["frame_read_status"].values  # of one value may be what was not written yet
+    read = dataset["frame_read_status"].values  # a frame of one value may not have been written yet
     unsettled = (*LOOKED_AT_AGAIN, FrameStatus.UNMEASURED.code, FrameStatus.FLAT.code)
     settled = ~(np.isin(status, unsettled) | np.isin(read, unsettled))
     return {
@@ -102,7 +102,7 @@ def read_lines(dataset: xr.Dataset) -> dict[int, FrameLine]:
 
 
 def _read_anchors(dataset: xr.Dataset, numbers: list[int]) -> list[int | None]:
-    """Read of every frame the number of the frame that its shift is relative to; None: of none."""
+    """Read the number of the frame that each frame's shift is relative to; None: no frame."""
     anchors, outside = json.loads(dataset.attrs["anchors"]), OutsideOutcome.of(dataset.attrs)
     is_moved = outside is not None and outside.is_found
     return [

@@ -1,4 +1,4 @@
-"""What is told of a frame while the microscope writes, as a line of JSON."""
+"""The JSON line that is printed for a frame while the microscope writes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ DIGITS = 4  # of a pixel
 
 @dataclass(frozen=True)
 class FrameLine:
-    """What is known of the shift of a frame.
+    """What is known about the shift of a frame.
 
     Attributes
     ----------
     frame : its number in the stack
     axes : of shifts, in order
     shift, std : pixels, one per axis; NaN where not known
-    status : what became of it
+    status : that of the frame
     anchor : number of the frame whose shift is 0; None: there is none, or shifts are relative to an
         external reference
     provisional : whether a run has not measured it yet
@@ -35,7 +35,7 @@ class FrameLine:
     provisional: bool
 
     def dump(self) -> str:
-        """Write it as one line of JSON; what is not known is null."""
+        """Write it as one line of JSON; unknown values are null."""
         return json.dumps(
             {
                 "frame": self.frame,

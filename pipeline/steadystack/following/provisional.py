@@ -1,4 +1,4 @@
-"""The shift of each frame as soon as it is there, from pairs with some frames before it."""
+"""Estimate the shift of each new frame at once, from pairs with some frames before it."""
 
 from __future__ import annotations
 
@@ -36,18 +36,19 @@ from steadystack.register import Search
 from steadystack.solve import solve_shifts
 from steadystack.survey import find_coarse_shift
 
-# A frame is measured against so many before it, one this far before it, and an early one.
+# A frame is measured against this many before it, one at this separation, and an early one.
 LAST, BACK = 2, 8
-# After so many frames in a row that do not match the early one, a later one takes its place.
+# After this many consecutive frames that do not match the early one, a later one replaces it.
 MISSES = 3
-# Around the shift of the frame before so much of a side is searched where nothing is decided, px.
+# Range searched around the previous frame's shift if the settings leave it open: a side over SHARE,
+# but LEAST to MOST px.
 SHARE, LEAST, MOST = 8, 32, 128
-# So many of these are held for the next frame, and the early one, if a frame has no more pixels: in
-# some 150 bytes for each of these in all.
+# How many of these frames, and the early one, are held for the next frame, if a frame has at most
+# this many pixels: that takes some 150 bytes per pixel in all.
 MOST_HELD, LARGEST_HELD = 2, 2**23
-# Their searches have room for shifts of so much, px, and for twice as much where they go farther.
+# Their searches have room for shifts of this much, px, or twice as much if centres go farther.
 LEAST_REACH = 4
-# Pairs that may have a shift elsewhere.
+# Statuses of pairs whose shift may lie elsewhere.
 MAY_LIE_FARTHER = tuple(
     status.code
     for status in (PairStatus.LOW_NCC, PairStatus.AT_SEARCH_LIMIT, PairStatus.LOW_OVERLAP)
@@ -56,13 +57,13 @@ MAY_LIE_FARTHER = tuple(
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What is known of a frame.
+    """What is known about a frame.
 
     Attributes
     ----------
     shift, std : (axes,) pixels, relative to the frame `anchor`; NaN where not known
-    status : what became of it
-    anchor : -1: none, the frame has no shift
+    status : that of the frame
+    anchor : -1: none, as the frame has no shift
     """
 
     shift: NDArray[np.float64]
@@ -72,10 +73,10 @@ class Estimate:
 
 
 class ProvisionalShifts:
-    """Measures frame after frame, and solves all pairs so far for the shift of the newest one.
+    """Measures one frame after another, and solves all pairs so far for the newest one's shift.
 
-    As in a run, errors follow from all pairs: those with an early frame keep them from growing with
-    every step. `attributes` are those of the dataset of an earlier run, if there is one, and
+    As in a run, errors follow from all pairs: pairs with an early frame keep them from
+    accumulating. `attributes` are those of the dataset of an earlier run, if there is one, and
     `table` its pairs.
     """
 
@@ -98,7 +99,7 @@ class ProvisionalShifts:
         self._solved = self._solve(setup)
 
     def estimate(self, setup: Setup, frame: int) -> Estimate:
-        """Measure a frame that is whole; the run is that of the stack as it is now."""
+        """Measure a complete frame; the run is that of the current stack."""
         self.table = resize_frames(self.table, setup.series.source.frame_count)
         if (prepared_by := list_preparation(setup)) != self._prepared_by:
             self._held, self._prepared_by = HeldFrames(), prepared_by
@@ -111,7 +112,7 @@ class ProvisionalShifts:
         return self._tell(frame, is_first=not references)
 
     def forget(self, frame: int) -> None:
-        """Forget what measuring a frame gave, to measure it again."""
+        """Drop a frame's results, to measure it again."""
         others = (self.table.reference != frame) & (self.table.moving != frame)
         self.table = self.table.select_pairs(np.flatnonzero(others))
         self._held = HeldFrames()
@@ -156,7 +157,7 @@ class ProvisionalShifts:
         return sorted({*chosen, self._early})
 
     def _measure(self, setup: Setup, frame: int, references: list[int]) -> None:
-        """Measure the pairs of a frame: around where it is expected, or everywhere."""
+        """Measure the pairs of a frame: around its expected shift, or at every lag."""
         nearest = max(references, key=lambda one: (self._solved.component[one] != LONE, one))
         expected, near = self._expect(setup, frame, nearest), bound_around(setup)
         found = measure_around(near, frame, references, expected, self._held)
@@ -172,7 +173,7 @@ class ProvisionalShifts:
         self.table = join(self.table, found)
 
     def _expect(self, setup: Setup, frame: int, nearest: int) -> NDArray[np.float64]:
-        """Where frames are expected, (frames, axes) px: as solved, and the new one like `nearest`.
+        """Expected shifts (frames, axes), px: as solved, and that of `nearest` for the new frame.
 
         Frames whose shift is not known relative to that one are expected where the new one is.
         """
@@ -188,14 +189,14 @@ class ProvisionalShifts:
 
 
 def list_preparation(setup: Setup) -> tuple[object, ...]:
-    """List what all frames are prepared by; a mask that is edited meanwhile is another one."""
+    """List all that frames are prepared with; a mask edited meanwhile counts as another one."""
     validity, method = setup.series.validity, setup.method
     masks = [mask.digest for mask in validity.masks if not mask.per_frame]
     return method.region, method.conditioning, replace(validity, masks=()), tuple(masks)
 
 
 def bound_around(setup: Setup) -> Setup:
-    """The run with a search that has bounds: those of the settings, or some around a centre."""
+    """The run with a bounded search: bounds from the settings, or some around a centre."""
     if setup.method.search.max_shift is not None:
         return setup
     sides = np.array(setup.method.search.shape)
@@ -217,9 +218,9 @@ def measure_around(
     expected: NDArray[np.float64],
     held: HeldFrames | None = None,
 ) -> PairTable:
-    """Measure the pairs of a frame, each around what is expected (frames, axes), px.
+    """Measure the pairs of a frame, each around its expected shift (frames, axes), px.
 
-    `held` are frames that need not be read, and made ready, again.
+    `held` are frames that are kept in memory, read and prepared.
     """
     source = setup.series.source
     pairs = np.array([[reference, frame] for reference in references])
@@ -240,10 +241,10 @@ def measure_around(
 def choose_cell(
     centres: NDArray[np.int64], pairs: NDArray[np.int64], search: Search
 ) -> tuple[int, ...]:
-    """Choose the cell of a frame's searches: one that stays, so that what is held can be used.
+    """Choose the cell of a frame's searches, a constant one, so that held frames can be used.
 
-    It has room for all centres, and twice as much for those that go farther; where that would be
-    much beside the search, it is the cheapest one.
+    It has room for all centres, and twice as much if they go farther; if that would be much
+    compared with the search, it is the cheapest one.
     """
     reach = np.maximum(np.abs(centres).max(axis=0), LEAST_REACH)
     half = 2 ** np.ceil(np.log2(reach)).astype(int)
@@ -253,7 +254,7 @@ def choose_cell(
 
 
 def read_status(setup: Setup, frame: int) -> FrameStatus:
-    """What becomes of a frame that is read and made ready, without a pair."""
+    """Read and prepare a frame without a pair, for its status."""
     source, method = setup.series.source, setup.method
     whole: ReadSummary | None = None
     for block in range(len(method.search.blocks)):
@@ -266,7 +267,7 @@ def read_status(setup: Setup, frame: int) -> FrameStatus:
 
 
 def resize_frames(table: PairTable, count: int) -> PairTable:
-    """The table with so many frames; those that are new are not measured."""
+    """The table resized to `count` frames; new ones are not measured."""
     before = len(table.frame_read_status)
     if count <= before:
         return table
@@ -278,7 +279,7 @@ def resize_frames(table: PairTable, count: int) -> PairTable:
 
 
 def join(table: PairTable, found: PairTable) -> PairTable:
-    """The table with further pairs, and with what reading their frames gave."""
+    """The table with further pairs, and the results of reading their frames."""
     both, read = table.plus(found), found.frame_read_status != FrameStatus.UNMEASURED.code
     for name in FRAME_FIELDS:
         getattr(both, name)[: len(read)][read] = getattr(found, name)[read]

@@ -1,4 +1,4 @@
-"""From frame to frame of a stack that is being written, until it ends."""
+"""Follow a stack that is being written, frame by frame, until it ends."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pace:
-    """How long is waited for what, and when the series has ended.
+    """How long to wait, and when the series has ended.
 
     Attributes
     ----------
-    idle : so many seconds without a frame; None: never
-    until : so many frames; None: never
+    idle : the series has ended after so many seconds without a frame; None: never
+    until : the series has ended after so many frames; None: never
     poll : seconds between two looks at the stack
-    patience : seconds that a frame is waited for that is not whole while later ones are
+    patience : seconds to wait for an incomplete frame while later ones are complete
     """
 
     idle: float | None = None
@@ -39,16 +39,16 @@ class Pace:
 
 
 def follow(config: Config, pace: Pace) -> Iterator[FrameLine]:
-    """Yield what is known of each frame of a stack, in order, as soon as it is whole.
+    """Yield what is known about each frame of a stack, in order, as soon as it is complete.
 
-    Frames that an earlier run of these settings has measured are told as it has them; the others
-    are measured against some frames before them. Nothing is written. Ends as `pace` says.
+    Results of an earlier run with these settings are used for frames that it has measured; the
+    others are measured against some frames before them. Nothing is written. Ends as `pace` says.
 
     Raises
     ------
     InputError
-        If settings, stack or an earlier output are unusable; what may be half written is waited
-        for as long as `pace.patience` says.
+        If settings, stack or an earlier output are unusable; data that may be half written are
+        awaited for `pace.patience`.
     """
     config = resolve_only_input(config)
     config.object_.check_command("follow")
@@ -79,7 +79,7 @@ def follow(config: Config, pace: Pace) -> Iterator[FrameLine]:
 
 @dataclass(frozen=True, eq=False)
 class Measuring:
-    """What is known of the frames so far, from an earlier run and since."""
+    """What is known about the frames so far, from an earlier run and since."""
 
     earlier: EarlierRun
     shifts: ProvisionalShifts
@@ -102,7 +102,7 @@ class Measuring:
     def take_next(
         self, opened: OpenStack, awaited: AwaitedFrames, *, all_later: bool
     ) -> FrameLine | None:
-        """The line of the next frame; None: it is waited for."""
+        """The line of the next frame; None: keep waiting."""
         frame = awaited.next
         if frame in self.earlier.lines:
             return self.earlier.lines[frame] if frame < opened.count else None
@@ -114,7 +114,7 @@ class Measuring:
         anchor = -1
         if status is FrameStatus.OK:
             estimate = self.shifts.estimate(self.earlier.decide(opened.setup), frame)
-            is_doubtful = estimate.status.code in LOOKED_AT_AGAIN  # it was there a moment ago
+            is_doubtful = estimate.status.code in LOOKED_AT_AGAIN  # it was complete a moment ago
             if is_doubtful and awaited.is_worth_waiting(all_later=all_later):
                 self.shifts.forget(frame)
                 return None
