@@ -9,7 +9,7 @@ import steadystack
 from steadystack import quality, stages
 from steadystack.config import load_config
 from steadystack.dataset import load_shifts
-from steadystack.model import LONE, InputError
+from steadystack.model import NO_COMPONENT, InputError
 from steadystack.outputs import write_stack
 from steadystack.pairs import select_pairs
 from steadystack.pairs.weak import CUT_PAIRS
@@ -55,7 +55,7 @@ def test_a_series_that_falls_apart_is_joined():
     good = np.setdiff1d(np.arange(COUNT), BAD)
     errors = joined["frame_shift"].to_numpy()[good] - shift[good]
     assert np.abs(errors).max() < 0.1
-    assert set(np.flatnonzero(joined["component"] == LONE)) == set(BAD)
+    assert set(np.flatnonzero(joined["component"] == NO_COMPONENT)) == set(BAD)
     first = apart.sizes["pair"]
     assert first < joined.sizes["pair"] <= 1.5 * first
     rows = slice(first)

@@ -11,7 +11,7 @@ import pytest
 import steadystack
 from steadystack.config import make_config
 from steadystack.measure import Sample, camera_images
-from steadystack.model import LONE, as_stack
+from steadystack.model import NO_COMPONENT, as_stack
 from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
 from support.runs import leave_out_checks
@@ -81,7 +81,7 @@ def test_frames_that_no_pair_connects_have_no_shift(monkeypatch):
     def rejecting(table):
         solved = solve(table)
         assert table.ok.any()
-        return replace(solved, component=np.full_like(solved.component, LONE))
+        return replace(solved, component=np.full_like(solved.component, NO_COMPONENT))
 
     frames = views(way(12), shape=SHAPE) + make_pattern(SHAPE)
     source = ArrayFrames.checked(as_stack(frames.astype("f4")), None)

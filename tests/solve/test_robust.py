@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadystack.model import LONE, FrameStatus, PairStatus, PairTable, Trust
+from steadystack.model import NO_COMPONENT, FrameStatus, PairStatus, PairTable, Trust
 from steadystack.pairs import select_pairs
 from steadystack.quality import judge_series
 from steadystack.solve import solve_shifts
@@ -114,7 +114,7 @@ def test_a_bad_frame_moves_no_good_one(bad):
     expected = np.where(np.isin(np.arange(60), bad), FrameStatus.INCONSISTENT, FrameStatus.OK)
     assert [FrameStatus.from_code(code) for code in found.status] == expected.tolist()
     assert np.isnan(found.shift[bad]).all()
-    assert (found.component[bad] == LONE).all()
+    assert (found.component[bad] == NO_COMPONENT).all()
     good = np.setdiff1d(np.arange(60), bad)
     without = np.where(np.isin(pairs, bad).any(axis=1), PairStatus.LOW_NCC.code, table.status)
     alone = solve_shifts(replace(table, status=without.astype(np.int8)))

@@ -24,7 +24,7 @@ from steadystack.common_frame.series_mean import (
 from steadystack.conditioning import Conditioning, condition
 from steadystack.measure import Method
 from steadystack.model import (
-    LONE,
+    NO_COMPONENT,
     Bools,
     FrameSource,
     FrameTable,
@@ -207,6 +207,6 @@ def _put_in_one(frames: FrameTable, is_found: Sequence[bool]) -> FrameTable:
     first, lost = is_found.index(True), [part for part, found in enumerate(is_found) if not found]
     number = np.zeros(len(is_found) + 1, np.int64)
     number[lost] = 1 + np.arange(len(lost))
-    number[LONE] = LONE
+    number[NO_COMPONENT] = NO_COMPONENT
     anchors = tuple(frames.anchors[part] for part in (first, *lost))
     return replace(frames, component=number[frames.component], anchors=anchors)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from steadystack.measure import FrameGroup, GroupMean, Method, has_shift
 from steadystack.model import (
-    LONE,
+    NO_COMPONENT,
     Bools,
     FrameSource,
     FrameStatus,
@@ -53,7 +53,7 @@ def choose_members(frames: FrameTable, shape: tuple[int, ...]) -> list[NDArray[n
 
     `shape` is that of the frames.
     """
-    usable = has_shift(frames.shift) & (frames.component != LONE)
+    usable = has_shift(frames.shift) & (frames.component != NO_COMPONENT)
     sound = usable & (frames.status == FrameStatus.OK.code)
     members = []
     for component in range(len(frames.anchors)):
@@ -135,7 +135,7 @@ def _compute_stated_variance(
     is.
     """
     used = np.flatnonzero(frames.weight > 0)
-    known = frames.component != LONE
+    known = frames.component != NO_COMPONENT
     system = System(
         pairs.reference[used], pairs.moving[used], len(frames.shift), np.array(frames.anchors)
     )

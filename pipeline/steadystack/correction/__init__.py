@@ -8,7 +8,7 @@
 """
 
 from steadystack.correction.averaging import check_own_mean, plan_mean, write_mean
-from steadystack.correction.corrected import Corrected, compute_how, plan_corrected
+from steadystack.correction.corrected import Corrected, hash_correct_settings, plan_corrected
 from steadystack.correction.lazy import correct
 from steadystack.correction.means import (
     SeriesImages,
@@ -34,7 +34,6 @@ __all__ = [
     "SteadyMean",
     "Weights",
     "check_own_mean",
-    "compute_how",
     "correct",
     "find_defects_left_out",
     "find_movements",
@@ -42,6 +41,7 @@ __all__ = [
     "get_channel_offsets",
     "get_linear",
     "get_motion",
+    "hash_correct_settings",
     "make_before_and_after",
     "make_mean_before_and_after",
     "mean",

@@ -32,11 +32,11 @@ from steadystack.correction.moments import (
     WEIGHTED_BYTES,
     MeanWork,
     SteadyMean,
+    add_up_frames,
     get_images,
     is_weighted,
     join_parts,
     list_images,
-    take_up,
     write_box,
 )
 from steadystack.correction.movements import (
@@ -269,7 +269,7 @@ def write_mean(
 
     def take_boxes(remaining: Iterable[int]) -> Iterator[tuple[int, list[int] | Failure]]:
         trees = ((number, _list_leaves(number, work)) for number in remaining)
-        return run_trees(client, take_up, join_parts, write_box, trees, share(client, work))
+        return run_trees(client, add_up_frames, join_parts, write_box, trees, share(client, work))
 
     write_in_steps(
         Steps(
@@ -327,7 +327,7 @@ def _write_file(
             for name, dtype in list_images(work)
         }
         trees = ((number, _list_leaves(number, work)) for number in range(len(work.boxes)))
-        done = run_trees(client, take_up, join_parts, get_images, trees, share(client, work))
+        done = run_trees(client, add_up_frames, join_parts, get_images, trees, share(client, work))
         for count, (number, parts) in enumerate(done, start=1):
             if isinstance(parts, Failure):
                 raise OutputError(f"{path}: {parts.reason}")

@@ -139,7 +139,10 @@ def plan_corrected(
         offsets=spread_offsets(movements.offsets, axes, spatial),
     )
     attributes = make_attributes(path, target, source, canvas, axes)
-    how = {"how": compute_how(section, channel), "fingerprint": shifts.attrs.get("fingerprint", "")}
+    how = {
+        "how": hash_correct_settings(section, channel),
+        "fingerprint": shifts.attrs.get("fingerprint", ""),
+    }
     attributes |= {OWN: _describe(plan, section, movements, axes) | how}
     task_bytes = layout.estimate_bytes(regions.sides)
     return Corrected(path, plan, attributes, task_bytes, movements, before, stays)
@@ -274,7 +277,7 @@ def compute_digest(
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-def compute_how(section: CorrectSection, channel: int | None) -> str:
+def hash_correct_settings(section: CorrectSection, channel: int | None) -> str:
     """Compute a short hash of the settings of a corrected stack."""
     content = [METHOD_VERSION, section.model_dump(mode="json"), channel]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

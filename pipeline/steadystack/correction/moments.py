@@ -199,7 +199,7 @@ def is_weighted(weights: NDArray[np.float64]) -> bool:
 BoxMoments = tuple[int, FrameMoments]  # the number of a box, and its moments
 
 
-def take_up(item: tuple[int, range], work: MeanWork) -> BoxMoments:
+def add_up_frames(item: tuple[int, range], work: MeanWork) -> BoxMoments:
     """Move a batch of frames, (number of the box, frames), and take them up, each read once."""
     number, batch = item
     moving, box = work.moving, work.boxes.get_slices(number)

@@ -24,7 +24,7 @@ from steadystack.measure import (
 )
 from steadystack.model import (
     FRAME_FIELDS,
-    LONE,
+    NO_COMPONENT,
     FrameStatus,
     FrameTable,
     PairStatus,
@@ -121,7 +121,7 @@ class ProvisionalShifts:
     def _tell(self, frame: int, is_first: bool) -> Estimate:
         solved, status = self._solved, FrameStatus.from_code(self._solved.status[frame])
         assert isinstance(status, FrameStatus)
-        if solved.component[frame] != LONE:
+        if solved.component[frame] != NO_COMPONENT:
             anchor = solved.anchors[int(solved.component[frame])]
             return Estimate(solved.shift[frame], solved.shift_std[frame], status, anchor)
         axes = solved.shift.shape[1]
@@ -146,7 +146,7 @@ class ProvisionalShifts:
         usable = np.flatnonzero(self.table.frame_read_status[:frame] == FrameStatus.OK.code)
         if not len(usable):
             return []
-        known = usable[self._solved.component[usable] != LONE]
+        known = usable[self._solved.component[usable] != NO_COMPONENT]
         chosen = usable[-LAST:].tolist() + known[-1:].tolist()
         earlier = known[known <= frame - BACK]
         chosen += earlier[-1:].tolist()
@@ -158,7 +158,9 @@ class ProvisionalShifts:
 
     def _measure(self, setup: Setup, frame: int, references: list[int]) -> None:
         """Measure the pairs of a frame: around its expected shift, or at every lag."""
-        nearest = max(references, key=lambda one: (self._solved.component[one] != LONE, one))
+        nearest = max(
+            references, key=lambda one: (self._solved.component[one] != NO_COMPONENT, one)
+        )
         expected, near = self._expect(setup, frame, nearest), bound_around(setup)
         found = measure_around(near, frame, references, expected, self._held)
         farther = near is not setup or setup.method.widen
@@ -179,7 +181,7 @@ class ProvisionalShifts:
         """
         solved, known = self._solved, setup.series.initial_shifts
         is_near = solved.component == solved.component[nearest]
-        is_near &= (solved.component != LONE) | (np.arange(len(is_near)) == nearest)
+        is_near &= (solved.component != NO_COMPONENT) | (np.arange(len(is_near)) == nearest)
         there = np.nan_to_num(solved.shift[nearest])
         new = there if known is None else there + known[frame] - known[nearest]
         expected = np.full((setup.series.source.frame_count, len(new)), new)

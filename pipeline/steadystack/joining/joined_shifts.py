@@ -19,7 +19,7 @@ from steadystack.joining.finished import SolvedSeries
 from steadystack.joining.mean_graph import MeanGraph, measure_means
 from steadystack.model import (
     JOINED,
-    LONE,
+    NO_COMPONENT,
     SHIFT_CONVENTION,
     Finding,
     FrameStatus,
@@ -169,7 +169,7 @@ def _place(dataset: xr.Dataset, graph: MeanGraph, number: int) -> dict[str, NDAr
     for name in ("frame_shift", "frame_shift_std", "frame_stated_std", "frame_part_std"):
         columns[name][~inside] = np.nan
     columns["frame_status"][had_shift & ~inside] = FrameStatus.DISCONNECTED.code
-    columns["component"] = np.where(inside, 0, LONE)
+    columns["component"] = np.where(inside, 0, NO_COMPONENT)
     return columns
 
 

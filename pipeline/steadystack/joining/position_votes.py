@@ -53,7 +53,7 @@ def vote(
     errors say, counts in none, and is not asked again.
     """
     known = find_known(values)
-    has_shift = find_of_positions(known, owner, count)
+    has_shift = merge_by_position(known, owner, count)
     offset = _guess_offsets(values)
     agrees, contradicts = np.ones(count, bool), np.zeros_like(has_shift)
     used = apart = np.zeros_like(known)
@@ -63,7 +63,7 @@ def vote(
         majority = stays & (2 * stays.sum(axis=0) > counted.sum(axis=0))
         used = majority & _find_linked(majority)[:, None]
         apart = majority & ~used
-        fights = find_of_positions(counted & ~stays, owner, count)
+        fights = merge_by_position(counted & ~stays, owner, count)
         contradicts = np.where(agrees[:, None], fights, contradicts)
         fit = Fit.of(values, np.where(used[..., None], 1 / variance, 0), offset)
         offset = fit.offset
@@ -103,7 +103,7 @@ def _find_furthest(
     return np.asarray((typical > TYPICALLY_OFF**2) & (typical >= ALIKE * typical.max()))
 
 
-def find_of_positions(of_parts: Bools, owner: Ints, count: int) -> Bools:
+def merge_by_position(of_parts: Bools, owner: Ints, count: int) -> Bools:
     """Which is so (positions, frames) of what is so of their parts (parts, frames)."""
     found = np.zeros((count, of_parts.shape[1]), bool)
     for row, position in enumerate(owner):

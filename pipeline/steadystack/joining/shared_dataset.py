@@ -19,7 +19,7 @@ from steadystack.joining.joined_shifts import JoinedSeries, describe_run, tell
 from steadystack.joining.shared_drift import SharedDrift, list_parts, solve_shared_drift
 from steadystack.model import (
     JOINED,
-    LONE,
+    NO_COMPONENT,
     SHARED_DRIFT,
     SHIFT_CONVENTION,
     Finding,
@@ -103,7 +103,7 @@ def _make_columns(drift: SharedDrift, status: NDArray[np.int8]) -> dict[str, NDA
         "frame_shift": drift.shift,
         "frame_shift_std": drift.std,
         "frame_status": status,
-        "component": np.where(drift.known, 0, LONE),
+        "component": np.where(drift.known, 0, NO_COMPONENT),
     }
 
 

@@ -24,7 +24,7 @@ from steadystack.joining.drift_fit import (
     widen,
 )
 from steadystack.joining.finished import SolvedSeries
-from steadystack.joining.position_votes import find_common_widening, find_of_positions, vote
+from steadystack.joining.position_votes import find_common_widening, merge_by_position, vote
 from steadystack.joining.shift_errors import ShiftErrors, find_shift_errors
 from steadystack.model import Bools
 from steadystack.quality import widen_errors
@@ -137,6 +137,6 @@ def solve_shared_drift(parts: Sequence[PositionPart], count: int) -> SharedDrift
         residual[position][known[row]] = off[row][known[row]]
         weight[position] += fit.share[row].mean(axis=1)
     return SharedDrift(
-        shift, std, anchor, weight, residual, excess, find_of_positions(known, owner, count),
+        shift, std, anchor, weight, residual, excess, merge_by_position(known, owner, count),
         votes.contradicts, votes.agrees, votes.apart,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from steadystack.cluster import Engine, Failure, run_tasks, share
 from steadystack.measure.method import Method, prepare_block, read_camera_images, read_common_mask
 from steadystack.model import (
-    LONE,
+    NO_COMPONENT,
     Bools,
     Floats,
     FrameSource,
@@ -107,7 +107,7 @@ def refine_shifts(
     shift, std = frames.shift, frames.stated_std
     own_variance = np.broadcast_to(frames.own_variance, shift.shape)
     averaged = _estimate_averaged_variance(frames, own_variance)
-    usable = np.where(frames.status == FrameStatus.DISSIMILAR.code, LONE, frames.component)
+    usable = np.where(frames.status == FrameStatus.DISSIMILAR.code, NO_COMPONENT, frames.component)
     for turn in range(rounds):
         measured, variance = np.full(shift.shape, np.nan), np.full(shift.shape, np.nan)
         walked = np.zeros(shift.shape)
@@ -159,7 +159,7 @@ def _estimate_averaged_variance(
     frames: FrameTable, own: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """What is left of a solution's variance (frames, axes), px², without the frames' own errors."""
-    anchors = np.array([*frames.anchors, 0])[frames.component]  # of LONE ones it does not matter
+    anchors = np.array([*frames.anchors, 0])[frames.component]  # any for frames without
     return np.asarray(np.maximum(frames.stated_std**2 - own - own[anchors], 0), np.float64)
 
 
@@ -199,7 +199,7 @@ def _group_frames(
 ) -> Iterator[FrameGroup]:
     """Consecutive frames of a part, no more than half a frame apart from each other."""
     has_shift = np.isfinite(shift).all(axis=1)
-    for label in np.unique(component[has_shift & (component != LONE)]):
+    for label in np.unique(component[has_shift & (component != NO_COMPONENT)]):
         frames = np.flatnonzero(has_shift & (component == label))
         if len(frames) < FEWEST:
             continue

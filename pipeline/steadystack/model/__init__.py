@@ -98,7 +98,7 @@ from steadystack.model.schema import (
 from steadystack.model.tables import FrameTable, PairTable, describe_channel_offsets
 from steadystack.model.verdicts import EDITED, Finding, Reason, Trust, Verdict
 from steadystack.model.words import (
-    LONE,
+    NO_COMPONENT,
     SHIFT_CONVENTION,
     UNSOLVED,
     Bools,
@@ -132,10 +132,10 @@ __all__ = [
     "GROWN",
     "JOINED",
     "LEAST_WAY",
-    "LONE",
     "MEDIAN_DEVIATION",
     "MOST_SIGMA",
     "NODE_DIMS",
+    "NO_COMPONENT",
     "PAIR_FIELDS",
     "PAIR_RESULTS",
     "PART_CUTS",

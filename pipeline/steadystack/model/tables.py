@@ -142,7 +142,7 @@ class FrameTable:
     the disagreement of the frame's parts (NaN where not known). `part_step` (frames, parts, axes)
     is by how much each part moves a shift, `part_weight` (frames, parts) how much it counts, 0 to
     1: NaN where all count alike. `component` numbers the connected parts of the pair graph from 0,
-    `LONE` for frames without a usable pair, and counts an interpolated frame to that of its
+    `NO_COMPONENT` for frames without a usable pair, and counts an interpolated frame to that of its
     neighbours; `status` holds the codes of `FrameStatus`: what reading gave, and what the solve
     says of frames without a shift of their own. `weight` is (pairs,) in 1/px², the mean over the
     axes; `residual` (pairs, axes) in pixels: pair shift minus what the solution of whole frames

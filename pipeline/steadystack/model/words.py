@@ -41,7 +41,7 @@ def escape_unprintable(text: str) -> str:
 
 
 # Component of a frame without a usable pair, and of every frame before the solve.
-LONE, UNSOLVED = -1, -2
+NO_COMPONENT, UNSOLVED = -1, -2
 
 
 class Word(StrEnum):

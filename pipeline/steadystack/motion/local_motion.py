@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from steadystack.cluster import Engine
 from steadystack.measure import Method
-from steadystack.model import LONE, Bools, FrameSource, FrameTable, LocalStatus, PairTable
+from steadystack.model import NO_COMPONENT, Bools, FrameSource, FrameTable, LocalStatus, PairTable
 from steadystack.motion.local_pairs import BoxGrid, PairsToScore, ScoredPairs, score_pairs
 from steadystack.motion.local_prior import (
     BoxShifts,
@@ -136,7 +136,7 @@ def _prepare_to_ask(source: FrameSource, pairs: PairTable, method: Method, clien
 
 def _choose_rows(pairs: PairTable, frames: FrameTable, *, only_near: bool) -> NDArray[np.intp]:
     """Choose the rows of pairs of frames that compare with the anchor."""
-    component = np.where(frames.component == 0, 0, LONE)
+    component = np.where(frames.component == 0, 0, NO_COMPONENT)
     rows = choose_pairs(pairs, frames.shift, component, only_near=only_near)
     return np.asarray(rows[component[pairs.reference[rows]] == 0], np.intp)
 
@@ -263,7 +263,7 @@ def _solve_boxes(
             ends[told], scored.step[told, box], stated, no_parts, count,
             anchor=anchor, robust=robust,
         )  # fmt: skip
-        if fit.component[anchor] == LONE:
+        if fit.component[anchor] == NO_COMPONENT:
             continue
         known = fit.component == 0
         left[known, box], variance[known, box] = fit.value[known], fit.stated_std[known] ** 2

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from steadystack.cluster import Engine
 from steadystack.measure import Method
-from steadystack.model import LONE, Bools, Floats, FrameSource, FrameTable, LocalMotion, PairTable
+from steadystack.model import (
+    NO_COMPONENT,
+    Bools,
+    Floats,
+    FrameSource,
+    FrameTable,
+    LocalMotion,
+    PairTable,
+)
 from steadystack.motion.generators import count_turns
 from steadystack.motion.local_motion import look_at_boxes
 from steadystack.motion.local_pairs import BoxGrid
@@ -217,7 +225,7 @@ def measure_strengths(seen: GraphFit, ndim: int) -> dict[str, Strength]:
     What would be so by chance follows from groups of cells, left out one by one: what only an
     object does, its groups do not agree on.
     """
-    known = np.isfinite(seen.value).all(axis=1) & (seen.component != LONE)
+    known = np.isfinite(seen.value).all(axis=1) & (seen.component != NO_COMPONENT)
     known &= seen.component == (np.bincount(seen.component[known]).argmax() if known.any() else 0)
     if known.sum() < FEWEST_FRAMES:
         return {}

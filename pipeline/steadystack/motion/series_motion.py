@@ -19,7 +19,7 @@ from scipy.sparse import csgraph
 from steadystack.cluster import Engine, Failure, run_tasks, share
 from steadystack.measure import Method
 from steadystack.model import (
-    LONE,
+    NO_COMPONENT,
     Bools,
     FrameSource,
     FrameStatus,
@@ -294,7 +294,7 @@ def _fill_in(
 ) -> FrameTable:
     """The table of frames with their motion, of those that the last round knew."""
     fit, size = last.shift, len(generators)
-    known: Bools = np.isfinite(shift).all(axis=1) & (fit.component != LONE)
+    known: Bools = np.isfinite(shift).all(axis=1) & (fit.component != NO_COMPONENT)
     unknown = ~known
     accepted = last.rows[fit.accepted]
     ends = np.concatenate([pairs.reference[accepted], pairs.moving[accepted]])
@@ -321,7 +321,7 @@ def _fill_in(
         part_std=np.where(unknown[:, None], np.nan, fit.part_std),
         part_step=np.full_like(frames.part_step, np.nan),
         part_weight=np.full_like(frames.part_weight, np.nan),
-        component=np.where(unknown, LONE, fit.component),
+        component=np.where(unknown, NO_COMPONENT, fit.component),
         pair_count=np.bincount(ends, minlength=len(shift)),
         status=status,
         weight=weight,

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model import LONE, Bools, Floats, Ints
+from steadystack.model import NO_COMPONENT, Bools, Floats, Ints
 
 # A cut through the series, or a frame, is weak if the solution uses fewer of its pairs than this,
 # and at most the fraction WEAK of those planned; it then gets the missing pairs. Among this many
@@ -52,7 +52,7 @@ def choose_extra_pairs(
     ----------
     pairs : integer array (pairs, 2), those that were measured
     used : bool array (pairs,), whether the solution uses them
-    component : integer array (frames,), component of every frame; `LONE`: no pair that fits
+    component : integer array (frames,), component of every frame; `NO_COMPONENT`: no pair that fits
     readable : bool array (frames,), whether anything can be measured in a frame
     std : array (frames,), standard deviations of the shifts; None: not considered
     within_reach : whether, as far as is known, the search can find the shift of a pair
@@ -88,7 +88,7 @@ class _Graph:
         self.count = len(component)
         low, high = pairs.min(axis=1), pairs.max(axis=1)
         self.measured = set((low * self.count + high).tolist())
-        self.known_frames = np.flatnonzero(readable & (component != LONE))
+        self.known_frames = np.flatnonzero(readable & (component != NO_COMPONENT))
         all_pairs = np.ones(len(pairs), bool)
         self.planned, self.degree = (
             np.bincount(pairs[chosen].ravel(), minlength=self.count) for chosen in (all_pairs, used)
@@ -105,7 +105,7 @@ class _Graph:
     def make_pair(self, first: int, second: int) -> Pair | None:
         """Make the pair of two frames; None if it was measured or is known to be out of reach."""
         low, high = min(first, second), max(first, second)
-        same_component = self.component[low] == self.component[high] != LONE
+        same_component = self.component[low] == self.component[high] != NO_COMPONENT
         if low == high or low * self.count + high in self.measured:
             return None
         return None if same_component and not self.within_reach(low, high) else (low, high)
@@ -189,7 +189,7 @@ def _find_bulging(component: Ints, std: Floats) -> NDArray[np.int64]:
     Deviations grow with the distance from the anchor, so a single smaller side does not count.
     """
     bulging = [np.zeros(0, np.int64)]
-    for number in np.unique(component[component != LONE]):
+    for number in np.unique(component[component != NO_COMPONENT]):
         frames = np.flatnonzero((component == number) & np.isfinite(std))
         values = std[frames]
         padded = np.pad(values, NEIGHBOURS, constant_values=np.inf)

@@ -31,7 +31,7 @@ from steadystack.durable import get_place, make_absolute
 from steadystack.model import (
     CODEC_STD,
     EDITED,
-    LONE,
+    NO_COMPONENT,
     PILOT,
     Finding,
     FixedPatternEffect,
@@ -128,7 +128,7 @@ def edit_shifts(
             is_changed[:, None], _find_common(middle) - after, shifts["object_position"]
         ),
         "object_position_std": np.where(is_changed[:, None], np.nan, shifts["object_position_std"]),
-        "component": np.where(is_changed, np.where(has_shift, 0, LONE), component),
+        "component": np.where(is_changed, np.where(has_shift, 0, NO_COMPONENT), component),
         "frame_status": np.where(
             is_changed & has_shift & ~had_shift, FrameStatus.INTERPOLATED.code, status
         ),

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model import LONE, Bools, FrameStatus, FrameTable, LocalStatus
+from steadystack.model import NO_COMPONENT, Bools, FrameStatus, FrameTable, LocalStatus
 from steadystack.warp import compute_rotation, compute_rotation_vector, compute_scale
 
 Interpolation = Literal["linear", "spline"]
@@ -26,7 +26,9 @@ def interpolate_missing(
         frames.shift, frames.shift_std, frames.component, method
     )
     status = frames.status.copy()
-    status[(component != LONE) & (frames.component == LONE)] = FrameStatus.INTERPOLATED.code
+    status[(component != NO_COMPONENT) & (frames.component == NO_COMPONENT)] = (
+        FrameStatus.INTERPOLATED.code
+    )
     filled = replace(frames, shift=shift, shift_std=std, component=component, status=status)
     if np.isfinite(frames.local_shift).any():
         return _fill_in_local(filled, frames, method)
@@ -43,12 +45,14 @@ def is_linear(frames: FrameTable) -> bool:
 def _fill_in_local(filled: FrameTable, frames: FrameTable, method: Interpolation) -> FrameTable:
     """Fill in the local shifts of filled-in frames, too; none of their nodes counts as measured."""
     count, shape = len(frames.shift), frames.local_shift.shape
-    component = np.where(frames.component == 0, 0, LONE)
+    component = np.where(frames.component == 0, 0, NO_COMPONENT)
     value, std, _ = interpolate_columns(
         frames.local_shift.reshape(count, -1), frames.local_shift_std.reshape(count, -1),
         component, method,
     )  # fmt: skip
-    compares = (frames.component == 0) | ((frames.component == LONE) & (filled.component == 0))
+    compares = (frames.component == 0) | (
+        (frames.component == NO_COMPONENT) & (filled.component == 0)
+    )
     value[~compares], std[~compares] = np.nan, np.nan
     status = frames.local_status.copy()
     is_unknown = (status == LocalStatus.UNKNOWN.code).reshape(count, -1).all(axis=1)
@@ -111,14 +115,14 @@ def interpolate_columns(
     Parameters
     ----------
     shift, std : (frames, axes), px; NaN where not known
-    component : (frames,), `LONE` where not known
+    component : (frames,), `NO_COMPONENT` where not known
 
     Returns
     -------
     shift, std, component : copies with those frames filled in
     """
-    before, after = _find_neighbours(component != LONE)
-    inside = (component == LONE) & (before >= 0) & (after >= 0)
+    before, after = _find_neighbours(component != NO_COMPONENT)
+    inside = (component == NO_COMPONENT) & (before >= 0) & (after >= 0)
     inside &= component[before] == component[after]
     gap = np.flatnonzero(inside)
     shift, std, component = shift.copy(), std.copy(), component.copy()

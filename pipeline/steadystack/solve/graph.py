@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from steadystack.model import LONE, Bools, Ints
+from steadystack.model import NO_COMPONENT, Bools, Ints
 
 # A frame is not known if at most this fraction of its pairs, or one of several, is accepted.
 MINORITY = 0.25
@@ -30,7 +30,7 @@ def label_connected(start: Ints, end: Ints, frame_count: int) -> NDArray[np.int6
 def label_components(start: Ints, end: Ints, frame_count: int, anchor: int) -> NDArray[np.int64]:
     """Number the component of every frame, in the order of first frames; the anchor's is 0.
 
-    Returns (frames,); frames without a pair, even the anchor, get `LONE`.
+    Returns (frames,); frames without a pair, even the anchor, get `NO_COMPONENT`.
     """
     labels = label_connected(start, end, frame_count)
     _, first, label_of, size = np.unique(
@@ -38,7 +38,7 @@ def label_components(start: Ints, end: Ints, frame_count: int, anchor: int) -> N
     )
     several = np.flatnonzero(size > 1)
     order = several[np.lexsort((first[several], several != label_of[anchor]))]
-    component_of = np.full(len(first), LONE, np.int64)
+    component_of = np.full(len(first), NO_COMPONENT, np.int64)
     component_of[order] = np.arange(len(order))
     return np.asarray(component_of[label_of], np.int64)
 
@@ -46,8 +46,8 @@ def label_components(start: Ints, end: Ints, frame_count: int, anchor: int) -> N
 def choose_anchors(component: Ints, anchor: int) -> NDArray[np.int64]:
     """Choose the frame of every component whose shift is 0: the anchor, or the first frame."""
     numbers, first = np.unique(component, return_index=True)
-    anchors: NDArray[np.int64] = first[numbers != LONE].astype(np.int64)
-    if component[anchor] != LONE:
+    anchors: NDArray[np.int64] = first[numbers != NO_COMPONENT].astype(np.int64)
+    if component[anchor] != NO_COMPONENT:
         anchors[component[anchor]] = anchor
     return anchors
 

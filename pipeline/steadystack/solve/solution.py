@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.model import (
-    LONE,
+    NO_COMPONENT,
     Bools,
     FrameStatus,
     FrameTable,
@@ -116,7 +116,7 @@ def solve_shifts(
         part_weight=np.full(fit.part_step.shape[:2], np.nan, np.float32),
         component=fit.component,
         pair_count=np.bincount(ends, minlength=frame_count),
-        status=_determine_status(pairs, fit.component != LONE),
+        status=_determine_status(pairs, fit.component != NO_COMPONENT),
         weight=weight,
         residual=pairs.shift - (shift[pairs.moving] - shift[pairs.reference]),
         rejected=rejected,
@@ -139,7 +139,7 @@ class GraphFit:
     part_step : (frames, parts, columns), how far each part moves a value
     own_variance : (frames, columns), px², what a frame's own error adds
     weights : of the accepted pairs (accepted, columns), 1/px²
-    component : (frames,), number of the connected part of the graph; `LONE`: no usable pair
+    component : (frames,), number of the connected part of the graph; `NO_COMPONENT`: no usable pair
     anchors : frames whose values are 0, one per component
     accepted : (pairs,), whether a pair agrees with the rest
     """
@@ -196,7 +196,7 @@ def fit_graph(
         variance[agree],
         part_step[agree],
     )
-    lone = component == LONE
+    lone = component == NO_COMPONENT
     for values in (fitted.shift, fitted.std, fitted.part_step):
         values[lone] = np.nan
     return GraphFit(
@@ -214,7 +214,9 @@ def fit_graph(
 
 def leave_out_strange_parts(frames: FrameTable) -> FrameTable:
     """Solve again without the parts that do not move with the majority, if there are any."""
-    is_free = (frames.component != LONE) & ~np.isin(np.arange(len(frames.shift)), frames.anchors)
+    is_free = (frames.component != NO_COMPONENT) & ~np.isin(
+        np.arange(len(frames.shift)), frames.anchors
+    )
     majority = find_majority(frames.shift, frames.part_step.astype(np.float64), is_free)
     if majority is None:
         return frames

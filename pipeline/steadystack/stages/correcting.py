@@ -17,8 +17,8 @@ from steadystack.correction import (
     Corrected,
     SteadyMean,
     check_own_mean,
-    compute_how,
     find_defects_left_out,
+    hash_correct_settings,
     plan_corrected,
     plan_mean,
     write_corrected,
@@ -308,7 +308,7 @@ def _find_kept(setup: Setup, shifts: xr.Dataset) -> Written | None:
         return None
     written = read_written(path)
     channel = locate_stack(**setup.config.input.model_dump()).channel or 0
-    if written is None or written.how != compute_how(section, channel):
+    if written is None or written.how != hash_correct_settings(section, channel):
         return None
     if len(written.shift) > shifts.sizes["frame"]:
         return None
