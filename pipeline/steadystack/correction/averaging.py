@@ -1,4 +1,4 @@
-"""The mean of a steady series on disk: planned, taken up in batches of frames, written."""
+"""Plan and write the mean of a steady series on disk, summed up in batches of frames."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ from steadystack.readers import StackSpec, choose_ome_version
 from steadystack.validity import Validity
 from steadystack.warp import AnyMotion, Box, choose_work_dtype
 
-# Batches of frames per box of pixels, if it is the whole frame or not; frames worth a batch.
+# Batches of frames per box of pixels, if it is the whole frame or not; fewest frames per batch.
 BATCHES, FEW_BATCHES, LEAST_FRAMES = 64, 8, 8
-# Chunks of the mean are at most so long, pixels, so that tasks can take on parts of large frames.
+# Longest side of a chunk of the mean, pixels, so that tasks can work on parts of large frames.
 LONGEST_CHUNK = 1024
 
 
@@ -170,7 +170,7 @@ def _choose_boxes(
                 "chunks": (min(chunks["t"], source.frame_count), *chosen.chunks[1:]),
                 "shards": chosen.shards and (chunks["t"], *chosen.shards[1:]),
             },
-            # Its own and those that wait to be joined, one on every level of the tree.
+            # Its own moments and those waiting to be joined, one on every level of the tree.
             moment_bytes=pixel_bytes * (math.ceil(math.log2(most)) + 2),
         )
         whole = [
@@ -192,7 +192,7 @@ def _choose_boxes(
 def _make_target(
     path: str, source: StackSpec, section: CorrectSection, layout: ChunkLayout, regions: Regions
 ) -> PyramidSpec:
-    """Make the image that is written, without its digest: the axes of the stack but t."""
+    """Make the image to be written, without its digest: it has the axes of the stack except t."""
     image_layout = ChunkLayout(
         axes=layout.axes[1:],
         shape=layout.shape[1:],
@@ -244,15 +244,15 @@ def write_mean(
     may_replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a mean: OME-Zarr box by box, in which a call that was stopped is gone on with, or a
-    file, OME-TIFF with a series for every image or .npy of the mean alone, that is begun anew.
+    """Write a mean: OME-Zarr box by box, where an earlier call is continued, or a file in one go.
 
     Parameters
     ----------
-    mean : what is to be written
+    mean : what is to be written; files are OME-TIFF with a series for every image, or .npy of the
+        mean alone
     client : what runs the tasks
     overwrite : whether to write again what was made with other shifts or settings
-    may_replace : whether it may take the place of such a one without being begun anew
+    may_replace : whether it may replace such a mean without being started over
     progress : called with the numbers of done and of all boxes
 
     Raises
@@ -292,7 +292,7 @@ def _list_leaves(number: int, work: MeanWork) -> list[tuple[int, range]]:
 
 
 def check_own_mean(path: str) -> None:
-    """Raise InputError if there is something at the path of a file that was not made here."""
+    """Raise InputError if there is a foreign file at the path of a mean."""
     if path.endswith(".npy"):
         check_own_file(path, MEAN)
     else:
@@ -305,7 +305,7 @@ def _write_file(
     replace_old: bool,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Write one file; images wait on the disk, in the folder of temporary files."""
+    """Write one file; until then images are kept on disk, in the folder of temporary files."""
     path, work, digest = mean.path, mean.work, mean.work.target.digest
     is_array = path.endswith(".npy")
     if not is_array:

@@ -17,11 +17,11 @@ from steadystack.warp import HOLE_REACH, REACH, AnyMotion, find_spread
 
 # The coarsest level is the first whose sides are all at most this long, pixels.
 COARSEST = 512
-# A task takes on several small frames up to this size, but leaves at least so many tasks.
+# A task takes several small frames up to this size, but there must be at least this many tasks.
 BATCH_BYTES, LEAST_TASKS = 32 * 2**20, 64
-# Bytes beside the pixels, for blocks that are being interpolated.
+# Bytes besides the pixels, for blocks being interpolated.
 WORK_BYTES = 24 * 2**20
-# Chunks that are encoded or decoded at a time.
+# Number of chunks that are encoded or decoded at a time.
 IN_HAND = 10
 
 
@@ -41,7 +41,7 @@ class Regions:
         return math.prod(self.counts)
 
     def get_slices(self, number: int) -> Slices:
-        """The slices of level 0 that are the region of this number."""
+        """The slices of level 0 that make up the region of this number."""
         indices = np.unravel_index(number, self.counts)
         return tuple(
             slice(int(index) * side, min((int(index) + 1) * side, size))
@@ -59,14 +59,14 @@ def scale_to_level(region: Slices, level: Level) -> Slices:
 
 @dataclass(frozen=True)
 class ChunkLayout:
-    """The numbers that regions and levels follow from.
+    """The numbers that determine regions and levels.
 
     Attributes
     ----------
     axes : names of the array axes; tuples below have one value for each
     shape : pixels of level 0
     itemsize : bytes of a pixel
-    chunks, shards : pixels of those that are written; shards None: none
+    chunks, shards : pixels of those that are written; shards None: no shards
     read : pixels of a chunk of the input
     interpolation : how frames are moved
     pyramid : whether there is more than one level
@@ -93,7 +93,7 @@ class ChunkLayout:
         return [value for axis, value in zip(self.axes, values, strict=True) if axis in "zyx"]
 
     def estimate_bytes(self, sides: Sequence[int]) -> int:
-        """Estimate from above the bytes that a task needs for a region with these sides."""
+        """Upper estimate of the bytes that a task needs for a region with these sides."""
         pixels = math.prod(sides)
         reach = REACH[self.interpolation] + 1 + HOLE_REACH
         box, shape = self.select_spatial(sides), self.select_spatial(self.shape)
@@ -115,7 +115,7 @@ class ChunkLayout:
         written = pixels * (2 * self.itemsize + 1)  # pixels, their encoded copy, which are known
         # Means in float32, their sums and counts, and what the allocator keeps of the finer level.
         coarser = pixels // 4 * (2 * self.itemsize + 20) if self.pyramid else 0
-        read = planes_at_once * window * (self.itemsize + 4)  # with what says which are valid
+        read = planes_at_once * window * (self.itemsize + 4)  # with their valid flags
         filled = window * max(self.itemsize, 4)  # a frame whose invalid pixels are filled in
         coded = IN_HAND * self.itemsize * (math.prod(self.read) + math.prod(self.chunks))
         if self.shards is not None:
@@ -125,12 +125,12 @@ class ChunkLayout:
 
 @dataclass(frozen=True)
 class MeanLayout(ChunkLayout):
-    """The numbers that boxes and batches follow from: with `moment_bytes` a pixel for moments."""
+    """The numbers that determine boxes and batches, with `moment_bytes` per pixel for moments."""
 
     moment_bytes: int = 0
 
     def estimate_bytes(self, sides: Sequence[int]) -> int:
-        """Estimate from above the bytes that a task needs for so many frames of a box."""
+        """Upper estimate of the bytes that a task needs for so many frames of a box."""
         box = math.prod(side for axis, side in zip(self.axes, sides, strict=True) if axis != "t")
         return super().estimate_bytes(sides) + self.moment_bytes * box
 
@@ -138,9 +138,9 @@ class MeanLayout(ChunkLayout):
 def cut_into_regions(
     layout: ChunkLayout, memory: int, chosen: Sequence[int] | None = None
 ) -> Regions:
-    """Cut into regions as large as `memory` bytes allow, of whole chunks, or frames if they fit.
+    """Cut into regions of whole chunks as large as `memory` bytes allow; whole frames if they fit.
 
-    Of the sides that are `chosen` if these do.
+    The sides `chosen` are used if they fit.
     """
     if chosen is not None and _fits(layout, chosen, memory):
         return Regions(layout.shape, tuple(chosen))
@@ -179,7 +179,7 @@ def _fits(layout: ChunkLayout, sides: Sequence[int], memory: int) -> bool:
 def _choose_several_frames(
     layout: ChunkLayout, sides: Sequence[int], memory: int
 ) -> tuple[int, ...]:
-    """Let a region hold several small whole frames, as a task has its own costs; returns its sides.
+    """Let a region hold several small frames, as each task has a fixed cost; returns its sides.
 
     `memory` is in bytes.
     """
@@ -256,7 +256,7 @@ def _make_coarser_level(
 
 
 def _choose_shards(layout: ChunkLayout) -> tuple[int, ...] | None:
-    """The shards of level 0, no larger than the image needs; None: none."""
+    """Choose the shards of level 0, no larger than the image needs; None: no shards."""
     if layout.shards is None:
         return None
     chunks = _clip(layout.chunks, layout.shape)
@@ -280,7 +280,7 @@ def make_valid_level(layout: ChunkLayout, region: Regions) -> Level:
 
 
 def _clip(sizes: Sequence[int], limits: Sequence[int]) -> tuple[int, ...]:
-    """The smaller ones of sizes and limits, per axis."""
+    """The smaller of size and limit, per axis."""
     return tuple(min(size, limit) for size, limit in zip(sizes, limits, strict=True))
 
 
@@ -293,7 +293,7 @@ def choose_chunks(
     interpolation: str,
     motion: AnyMotion | None = None,
 ) -> ChunkLayout:
-    """Choose chunks and shards: those of the settings, or else those of the input.
+    """Choose chunks and shards: from the settings, or else as in the input.
 
     `axes` are the array axes of the corrected stack, `canvas_sides` pixels by the name of the axis.
     """

@@ -41,13 +41,13 @@ from steadystack.readers import StackSpec, choose_ome_version
 from steadystack.validity import Validity
 from steadystack.warp import Box, check_linear_interpolation
 
-# Raised whenever the same settings write other pixels than before.
+# Raised whenever the same settings give other pixels than before.
 METHOD_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Corrected:
-    """A corrected stack that is planned: what the tasks need, and what the store will tell.
+    """A planned corrected stack: what the tasks need, and the metadata of the store.
 
     Attributes
     ----------
@@ -55,8 +55,9 @@ class Corrected:
     work : what the tasks need
     attributes : of the group in the store
     task_bytes : memory of a task
-    frames : what becomes of every frame
-    before, stays : what is there, None: all frames are written; (frames,) which of it stay
+    frames : how every frame is moved
+    before, stays : the existing stack (None: all frames are written), and which of its frames stay
+        (frames,)
     """
 
     path: str
@@ -164,9 +165,9 @@ def _choose_canvas_and_target(
     path : where the stack will be
     source : the stack that is moved
     section : the settings of the correction
-    movements : what becomes of every frame, along `axes`
+    movements : how every frame is moved, along `axes`
     memory : bytes that a task may use
-    sides : of the regions that tasks take on, if they may; None: chosen
+    sides : preferred sides of the tasks' regions; None: chosen here
 
     Returns
     -------
@@ -204,7 +205,7 @@ def _choose_canvas_and_target(
 def _check_linear(
     movements: Movements, spatial: Sequence[str], axes: Sequence[str], section: CorrectSection
 ) -> None:
-    """Refuse what a linear motion does not go with, if there is one."""
+    """Refuse settings that cannot be combined with a linear motion, if there is one."""
     if movements.linear is None:
         return
     if list(spatial)[-len(axes) :] != list(axes):
@@ -251,10 +252,10 @@ def compute_digest(
     shift: NDArray[np.float64],
     canvas: Box,
 ) -> str:
-    """Compute a short hash of everything that the pixels follow from.
+    """Compute a short hash of everything that determines the pixels.
 
-    `shift` (frames, spatial axes) are pixels, the linear motion, and offsets of channels, are
-    those of `movements`, `canvas` the box of pixels that is shown.
+    `shift` (frames, spatial axes) are pixels, the linear motion, and offsets of channels, are those
+    of `movements`, `canvas` the box of pixels that is shown.
     """
     validity, channel = valid
     relevant = validity if channel is not None else validity.drop_value_causes()
@@ -307,7 +308,7 @@ def _describe(
 
 
 def _tell_times(time: tuple[Sequence[float], str] | None) -> dict[str, Any]:
-    """The times that OME-Zarr cannot tell, of frames that are not evenly spaced; None: unknown."""
+    """The times of unevenly spaced frames, which OME-Zarr cannot store; None: unknown."""
     if time is None or _is_even(time[0]):
         return {}
     return {"time": [[each if np.isfinite(each) else None for each in time[0]], time[1]]}

@@ -114,7 +114,7 @@ def correct(
     if not other_shape:
         _check_shape(stack, shifts, axes)
     core = list(motion.dims[1:])
-    if nodes is not None and movements.offsets is not None:  # local shifts are all that is applied
+    if nodes is not None and movements.offsets is not None:  # local shifts exclude them
         motion = motion + _lay_out_offsets(movements.offsets, stack)
     is_shown = np.asarray(np.isfinite(movements.shift).all(axis=1))
     fill = choose_fill_value(fill_value, stack.dtype)
@@ -125,10 +125,10 @@ def correct(
     lazy = stack.drop_vars("valid", errors="ignore").chunk(whole_frames)
 
     def pick(array: xr.DataArray) -> xr.DataArray:
-        """What there is of the frames that are shown."""
+        """Pick the frames that are shown, if there is an array."""
         return array.chunk(whole_frames).isel(t=is_shown).drop_vars(axes, errors="ignore")
 
-    moved_axes = [f"{axis}_moved" for axis in axes]  # another length is another dim to xarray
+    moved_axes = [f"{axis}_moved" for axis in axes]  # xarray needs another name for another length
     result: xr.DataArray = xr.apply_ufunc(
         _move_frame,
         pick(lazy),
@@ -151,7 +151,7 @@ def correct(
         output_dtypes=[stack.dtype],
         keep_attrs=True,
     ).rename(dict(zip(moved_axes, axes, strict=True)))
-    # Frames that stay blank are not even read: broken chunks in them do no harm.
+    # Blank frames are not read, so broken chunks in them do no harm.
     placed = result.drop_vars("t", errors="ignore").assign_coords(t=np.flatnonzero(is_shown))
     filled = placed.reindex(t=np.arange(len(is_shown)), fill_value=fill).drop_vars("t")
     filled = filled.transpose(*stack.dims)
@@ -182,14 +182,14 @@ def _check_options(interpolation: str, border: str, invalid: str) -> None:
 
 
 def _find_defects(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -> tuple[int, ...]:
-    """The defects that were found, in a stack of the frames that were measured."""
+    """Get the defects that were found, if the stack has the shape of the measured frames."""
     measured = json.loads(shifts.attrs.get("frame_shape", "null"))
     same = measured == [stack.sizes[axis] for axis in axes] and stack.ndim == 1 + len(axes)
     return find_defects_left_out(shifts) if same else ()
 
 
 def order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
-    """Check that stack and shifts are what they should be, and put their dims into order."""
+    """Check stack and shifts, and put their dims in order."""
     if (
         isinstance(stack, xr.Dataset)
         and "frame_shift" in stack
@@ -205,7 +205,7 @@ def order_dims(stack: Any, shifts: Any) -> tuple[xr.DataArray, xr.Dataset]:
 
 
 def _warn_if_changed(shifts: xr.Dataset) -> None:
-    """Warn the caller of `correct` of shifts that are not those that were solved for."""
+    """Warn the caller of `correct` if the shifts were changed after the solve."""
     if "edited" not in shifts.attrs and is_edited(shifts):
         warnings.warn(
             "frame_shift is not what steadystack wrote into this dataset: it was changed or "
@@ -235,7 +235,7 @@ def _check_frames(stack: xr.DataArray, shifts: xr.Dataset, axes: list[str]) -> N
 
 
 def _check_shape(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -> None:
-    """Refuse frames of another shape than was measured, if the dataset says which that was."""
+    """Refuse frames whose shape differs from that measured, if the dataset has it."""
     measured = json.loads(shifts.attrs.get("frame_shape", "null"))
     shape = [stack.sizes[axis] for axis in axes]
     if measured is None or shape == measured:
@@ -253,7 +253,7 @@ def _check_shape(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -
 
 
 def _suggest_scale(measured: Sequence[int], shape: Sequence[int]) -> str:
-    """The factor for shifts, as text, if one of the shapes is the other one binned; "" if not."""
+    """Suggest a factor for the shifts, as text, if one shape is the other one binned; else ""."""
 
     def find_factors(fine: Sequence[int], coarse: Sequence[int]) -> list[int]:
         """Pixels per bin along each axis; less than a bin may be left over at the end."""
@@ -302,7 +302,7 @@ def _convert_mask(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Var
 def _name_mask_axes(
     shape: tuple[int, ...], stack: xr.DataArray, axes: Sequence[str]
 ) -> tuple[str, ...]:
-    """The dims of the stack that the axes of a mask of this shape are."""
+    """Match the axes of a mask of this shape to dims of the stack."""
     space = spatial_dims(stack)
     along = [dim for dim in space if dim in axes]
     choices = dict.fromkeys((*first, *rest) for rest in (space, along) for first in ((), ("t",)))

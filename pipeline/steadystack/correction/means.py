@@ -25,8 +25,8 @@ class SeriesImages:
     ----------
     mean, maximum : images (y, x) over the frames; NaN where no frame is known
     kymographs : for the axis y and for x, (frames, pixels along the axis): every frame averaged
-        over a band of lines across the middle of the other axis; NaN where nothing is known, as in
-        frames that were not read
+        over a band of lines across the middle of the other axis; NaN where unknown, as in frames
+        that were not read
     """
 
     mean: NDArray[np.float64]

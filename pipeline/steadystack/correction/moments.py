@@ -1,4 +1,4 @@
-"""The mean of moved frames and what goes with it: frame by frame, joined from batches of them."""
+"""Compute mean, deviation and maximum of moved frames incrementally; join batches."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from steadystack.model import Bools
 from steadystack.outputs import PyramidSpec, explaining_write_errors, write_region
 from steadystack.readers import StackSpec
 
-# The images that moments give, with the data type of each; "": that of the frames' values.
+# The images computed from moments, with their data types; "": that of the frames' values.
 IMAGES = {"mean": "", "sum": "<f8", "std": "", "count": "<u4", "maximum": ""}
 # Bytes of the moments of a pixel, without and with weights.
 MOMENT_BYTES, WEIGHTED_BYTES = 28, 44
-# Rows of an image that are worked on at a time hold about this many pixels.
+# About how many pixels the rows hold that are processed at a time.
 BAND_PIXELS = 2**17
 
 
@@ -57,7 +57,7 @@ class FrameMoments:
         return moments
 
     def add(self, image: NDArray[np.floating[Any]], known: Bools, weight: float = 1.0) -> None:
-        """Take up a frame, in place; its pixels count where `known`, with this weight above 0."""
+        """Add a frame, in place; its pixels count where `known`, with this weight above 0."""
         for band in _cut_into_bands(self.count.shape):
             values, counted = image[band], known[band]
             before = (self.count if self.weight is None else self.weight)[band].astype(np.float64)
@@ -110,10 +110,10 @@ class FrameMoments:
         return np.where(known, values, np.nan).astype(dtype)
 
     def _compute_deviation(self) -> NDArray[np.float64]:
-        """Compute the standard deviation of a frame, without bias for weights that are not equal.
+        """Compute the standard deviation of a frame, unbiased also for unequal weights.
 
-        What the weighted spread is expected to be of frames of one variance: that times
-        ``W - sum(w^2) / W``, which is ``count - 1`` if all weights are 1.
+        For frames of equal variance, the expected weighted spread is that variance times ``W -
+        sum(w^2) / W``, which is ``count - 1`` if all weights are 1.
         """
         if self.weight is None or self.squared_weight is None:
             freedom = self.count.astype(np.float64) - 1
@@ -139,12 +139,12 @@ def _cut_into_bands(shape: tuple[int, ...]) -> list[tuple[Any, ...]]:
 
 @dataclass(frozen=True, eq=False)
 class MeanWork:
-    """What the tasks of a mean know.
+    """What the tasks of a mean need to know.
 
     Attributes
     ----------
-    moving : how frames are moved, in floating numbers; its regions are as many frames of a box as
-        are read at a time
+    moving : how frames are moved, in floating numbers; its regions are the frames of a box that are
+        read at a time
     target : the image that is written
     boxes : the boxes of pixels, (c, z, y, x)
     batches : the frames of every task, a range of them
@@ -160,7 +160,7 @@ class MeanWork:
 
 @dataclass(frozen=True, eq=False)
 class SteadyMean:
-    """A mean that is planned.
+    """A planned mean.
 
     Attributes
     ----------
@@ -182,17 +182,17 @@ class SteadyMean:
 
     @property
     def counted(self) -> int:
-        """How many frames count."""
+        """How many frames have a weight above 0."""
         return int(np.count_nonzero(self.work.weights))
 
     @property
     def tasks(self) -> int:
-        """How many tasks take up frames."""
+        """How many tasks add up frames."""
         return len(self.work.boxes) * len(self.work.batches)
 
 
 def is_weighted(weights: NDArray[np.float64]) -> bool:
-    """Whether frames that count do so by different weights."""
+    """Whether frames that count have different weights."""
     return bool(((weights != 0) & (weights != 1)).any())
 
 
@@ -200,7 +200,7 @@ BoxMoments = tuple[int, FrameMoments]  # the number of a box, and its moments
 
 
 def add_up_frames(item: tuple[int, range], work: MeanWork) -> BoxMoments:
-    """Move a batch of frames, (number of the box, frames), and take them up, each read once."""
+    """Move a batch of frames, (number of the box, frames), and add them up; each is read once."""
     number, batch = item
     moving, box = work.moving, work.boxes.get_slices(number)
     channels = box[0].stop - box[0].start if "c" in work.target.axes else 1

@@ -25,13 +25,13 @@ from steadystack.warp import (
     find_whole_box,
 )
 
-# Weights of frames in a mean: None, this word, or a number for every frame.
+# Weights of frames in a mean: None, "precision", or a number for every frame.
 PRECISION = "precision"
 Weights: TypeAlias = str | NDArray[np.float64] | None
 BORDERS = ("same", "crop", "expand")
-# Frames of a series that has grown which moved less than this, pixels, stay as they were written.
+# Frames of a grown series whose motion changed by less than this, pixels, are not rewritten.
 NEAR = 0.05
-# Frames of which pixels were missing, when they were measured.
+# Statuses of frames with missing pixels when they were measured.
 NOT_WHOLE = tuple(
     status.code for status in (FrameStatus.MISSING, FrameStatus.INCOMPLETE, FrameStatus.UNREADABLE)
 )
@@ -43,11 +43,11 @@ class Movements:
 
     Attributes
     ----------
-    shift : (frames, axes) pixels; 0 for a frame that is left as it is, NaN for one that stays blank
-    good : (frames,) which frames are moved by a shift that is known
+    shift : (frames, axes) pixels; 0 for an unmoved frame, NaN for a blank one
+    good : (frames,) which frames are moved by a known shift
     linear : (frames, axes, axes) about the middle of a frame, or local shifts, which hold the
         shift; None: frames are shifted alone
-    offsets : (channels, axes) pixels, what each channel is moved by besides; None: none
+    offsets : (channels, axes) pixels, additional shift of each channel; None: none
     is_whole : (frames,) of which no pixel was missing when it was measured; None: all are
     """
 
@@ -111,7 +111,7 @@ def keep_near(
     linear: NDArray[np.float64] | None,
     shape: Sequence[int],
 ) -> tuple[Movements, Bools]:
-    """Leave first frames where they were that moved no farther than `NEAR` since.
+    """Keep the earlier movement of first frames if it has changed by no more than `NEAR`.
 
     Parameters
     ----------
@@ -121,8 +121,8 @@ def keep_near(
     Returns
     -------
     movements : those before where frames stay
-    stays : (frames,) which do; a frame moves as far as the farthest of its corners; none where
-        the kind of motion is another, or local
+    stays : (frames,) which frames stay, judged by the corner that moved farthest; none if the kind
+        of motion has changed, or is local
     """
     count, ndim = shift.shape
     is_same = (linear is None) == (movements.linear is None)
@@ -134,7 +134,7 @@ def keep_near(
     moved = (movements.shift[:count] - shift)[:, None] + np.einsum(
         "...ij,cj->...ci", now - before, corners
     )
-    moved[~np.isfinite(moved)] = np.inf  # of frames that were not whole
+    moved[~np.isfinite(moved)] = np.inf  # frames that were incomplete
     blank = np.isnan(shift).any(axis=1) & np.isnan(movements.shift[:count]).any(axis=1)
     stays = np.zeros(len(movements.shift), bool)
     stays[:count] = blank | (np.linalg.norm(moved, axis=-1).max(axis=-1) <= NEAR)
@@ -163,7 +163,7 @@ def add_channel_offsets(
 
 
 def list_all(movements: Movements) -> Movements:
-    """The movements of all frames, in one channel after another where these have offsets."""
+    """The movements of all frames, for each channel in turn if channels have offsets."""
     if movements.offsets is None:
         return movements
     several, count = np.unique(movements.offsets, axis=0), len(movements.shift)
@@ -212,7 +212,7 @@ def get_motion(shifts: xr.Dataset) -> AnyMotion | None:
 def make_motion_array(
     movements: Movements, interpolation: str, other_shape: bool
 ) -> tuple[xr.DataArray, tuple[NDArray[np.float64], ...] | None]:
-    """The linear motion of all frames, that of a shift alone is 1; or local shifts and their nodes.
+    """The linear motion of all frames (identity: shift alone), or local shifts and their nodes.
 
     Along t and the axes of what a frame has. Raises InputError where it cannot be applied so.
     """
@@ -245,7 +245,7 @@ def find_shown_box(
 def find_ok_frames(shifts: xr.Dataset) -> Bools:
     """Find the frames with a shift of their own that compares with the anchor's: (frames,) bool.
 
-    With statuses these are those whose status is ok, without any those that have a shift.
+    Those whose status is ok; in a dataset without statuses, those that have a shift.
     """
     ok: Bools = np.asarray(np.isfinite(shifts["frame_shift"].to_numpy()).all(axis=1))
     if "component" in shifts:
@@ -262,8 +262,8 @@ def find_weights(shifts: xr.Dataset, weights: Weights) -> NDArray[np.float64]:
     ----------
     shifts : of all frames
     weights : None: all the same; "precision": ``1 / (1 + 12 s^2)`` with *s*, pixels, the standard
-        deviation of the shift, root mean square over the axes: what the width of a pixel, whose
-        variance is 1/12, is of that and the shift's; or a number for every frame, such as its dose
+        deviation of the shift, root mean square over the axes: the variance of a pixel's width,
+        1/12, over that plus the shift's; or a number for every frame, such as its dose
 
     Raises
     ------
@@ -340,7 +340,7 @@ def choose_fill_value(setting: float | None, dtype: np.dtype[Any]) -> float:
 
 
 def find_defects_left_out(shifts: xr.Dataset) -> tuple[int, ...]:
-    """Find the pixels, flat indices in a frame, that shifts were measured without as defects."""
+    """Find the pixels (flat indices in a frame) that were excluded from measuring as defects."""
     if PILOT not in shifts.attrs:
         return ()
     try:

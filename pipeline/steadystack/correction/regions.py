@@ -37,7 +37,7 @@ from steadystack.warp import (
 
 @dataclass(frozen=True, eq=False)
 class CorrectionPlan:
-    """How a stack is moved and where it is written: what all tasks know. Small, but for the shifts.
+    """How a stack is moved and where it is written, for all tasks. Small, except for the shifts.
 
     Attributes
     ----------
@@ -52,8 +52,8 @@ class CorrectionPlan:
     labels : whether coarser levels take one pixel of several instead of their mean
     invalid : what becomes of pixels that are not valid: "blank", "keep" or "fill"; see `move_part`
     validity : which pixels are valid in the frames that the shifts were measured on
-    channel : the one whose values tell whether a pixel is valid; None: no channel
-    offsets : (channels of `source`, spatial axes) pixels, what each is moved by besides; None: none
+    channel : the one whose values decide whether a pixel is valid; None: no channel
+    offsets : (channels of `source`, spatial axes) pixels, additional shift of each; None: none
     """
 
     source: StackSpec
@@ -75,14 +75,14 @@ class CorrectionPlan:
         return np.asarray(self.shift[frame] + offset)
 
     def get_motion(self, frame: int, channel: int) -> AnyMotion:
-        """The linear motion of a frame, of a shift alone it is 1; or local shifts of a channel."""
+        """The linear motion of a frame (identity: shift alone), or local shifts of a channel."""
         motion = np.eye(2) if self.linear is None else self.linear[frame]
         if isinstance(motion, LocalField) and self.offsets is not None:
             return motion.shifted(self.offsets[channel, -motion.ndim :])
         return motion
 
     def find_source(self, frame: int, channel: int, box: Box, margin: int) -> Slices | None:
-        """Find the region of a frame that a box of it needs, moved; None: it has no part in it."""
+        """Find the region of a frame that a box of the moved frame needs; None: none."""
         shift, shape = self.get_shift(frame, channel), self.source.frame_shape
         reach = REACH[self.interpolation]
         if not np.isfinite(shift).all():
@@ -94,7 +94,7 @@ class CorrectionPlan:
 
 
 def place_canvas(canvas: Box, axes: Sequence[str], source: StackSpec) -> Box:
-    """Place a canvas over `axes` in all spatial axes of a stack; along others it is whole."""
+    """Extend a canvas over `axes` to all spatial axes of a stack, with full extent along others."""
     first = dict(zip(axes, canvas.first, strict=True))
     sides = dict(zip(axes, canvas.shape, strict=True))
     return Box(
@@ -106,7 +106,7 @@ def place_canvas(canvas: Box, axes: Sequence[str], source: StackSpec) -> Box:
 def add_labelled_offsets(
     movements: Movements, stack: xr.DataArray, shifts: xr.Dataset
 ) -> Movements:
-    """The movements with offsets of channels, for each that the dataset has of the stack."""
+    """Add the offsets of those channels of the stack that are in the dataset."""
     offsets = get_channel_offsets(shifts)
     if offsets is None or "c" not in (*stack.dims, *stack.coords):
         return movements
@@ -127,7 +127,7 @@ def add_labelled_offsets(
 def assign_box_coordinates(
     filled: xr.DataArray, stack: xr.DataArray, axes: list[str], box: Box
 ) -> xr.DataArray:
-    """Give a box of a stack its coordinates, those of the axes from where the box begins."""
+    """Give a box of a stack its coordinates, beginning at the box along the axes."""
     others = {
         name: coordinate
         for name, coordinate in stack.coords.items()
@@ -154,7 +154,7 @@ def _make_coordinates(stack: xr.DataArray, axes: list[str], box: Box) -> dict[st
 def make_attributes(
     path: str, target: PyramidSpec, source: StackSpec, canvas: Box, axes: Sequence[str]
 ) -> dict[str, Any]:
-    """Make the attributes of an image, to be at `path`, that shows a canvas over `axes`."""
+    """Make the attributes of an image, to be written to `path`, that shows a canvas over `axes`."""
     return make_image_attributes(
         target.axes,
         [(level.name, level.factors) for level in target.levels],
@@ -188,7 +188,7 @@ def write_levels(
     is_known: Bools,
     labels: bool = False,
 ) -> None:
-    """Write a region on every level, each made from the finer level before.
+    """Write a region on every level, each made from the next finer one.
 
     `image` and `is_known` are (t, c, [z,] y, x), with the axes `spatial` behind t and c.
     """
@@ -256,7 +256,7 @@ def _move_group(
     source = plan.source
     chunks = [source.chunks[source.axes.index(axis)] for axis in source.spatial]
     region = join_parts(source_regions.values(), shape, chunks)
-    # Frames that stay blank are not read: broken chunks in them do no harm.
+    # Blank frames are not read, so broken chunks in them do no harm.
     read_frames = range(min(source_regions)[0], max(source_regions)[0] + 1)
     pixels, valid = read_block(plan.source, read_frames, channels, region)
     for frame, channel in source_regions:
@@ -297,14 +297,14 @@ def _read_valid(
         return validity.find_valid(image, frame, plan.source.frame_shape, region, stored_valid)
     except (MemoryError, UnreachableError):
         raise
-    except Exception:  # whatever a codec or a store raises of a mask; the frame's status says it
+    except Exception:  # a mask may raise anything; the frame's status says it
         return np.zeros(image.shape, bool)
 
 
 def coarsen(
     image: NDArray[Any], is_known: Bools, factors: list[int], fill: float, labels: bool
 ) -> tuple[NDArray[Any], Bools]:
-    """Make an image coarser: means of the known pixels of each block; of labels the first pixel.
+    """Coarsen an image: the mean of the known pixels of each block; for labels the first pixel.
 
     Parameters
     ----------

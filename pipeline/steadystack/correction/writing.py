@@ -54,9 +54,9 @@ def find_state(
 ) -> State:
     """Find out whether what `key` asks for is new, begun or done.
 
-    `digest` and `layout` are those of what is to be written. With `overwrite` it is begun anew;
-    with `may_replace` it may take the place of an older one, and what was begun of it is gone on
-    with. Raises InputError if its path, or the path of what was begun, holds something else.
+    `digest` and `layout` are those of the store to be written. With `overwrite` it is started over;
+    with `may_replace` it may replace an older one, and an unfinished one is continued. Raises
+    InputError if something else is at its path, or at the path of the unfinished one.
     """
     place = get_place(path)
     build = place.open_build()
@@ -120,10 +120,10 @@ def write_corrected(
 
     def end(done: dict[int, list[int]]) -> None:
         frames = corrected.frames
-        # one that was not whole is to be written anew when the series has grown
+        # incomplete frames are to be rewritten when the series has grown
         whole = True if frames.is_whole is None else frames.is_whole[:, None]
         shift = np.where(whole, frames.shift, np.inf)
-        if not isinstance(frames.linear, LocalField):  # such a stack is not gone on with
+        if not isinstance(frames.linear, LocalField):  # such a stack is not continued
             write_motion(plan.target, shift, frames.linear)
         write_fractions(plan.target, _gather_fractions(plan, done))
 
@@ -148,7 +148,7 @@ def write_corrected(
 
 @dataclass(frozen=True)
 class Steps:
-    """How a store is written in steps that are numbered from 0 and recorded when they are done.
+    """How a store is written, in steps numbered from 0 that are recorded when done.
 
     Attributes
     ----------
@@ -156,9 +156,9 @@ class Steps:
     attributes : of its group, with its digest and layout
     count : how many steps there are
     begin : lays out the store
-    work : does the steps of these numbers; yields each with the numbers to be recorded
-    end : writes what follows from the numbers of all steps
-    keep : takes over what steps need not do, once it is laid out; their numbers, as `work` has them
+    work : does the steps with the given numbers; yields each with the values to be recorded
+    end : writes what follows from the values of all steps
+    keep : once laid out, takes over what steps need not redo; yields those steps as `work` does
     """
 
     path: str
@@ -204,14 +204,14 @@ def write_in_steps(
                 progress(len(done), steps.count)
     with explaining_write_errors(path):
         steps.end(done)
-        check_image_holds_no_more(path, steps.key)  # again: labels may have come meanwhile
+        check_image_holds_no_more(path, steps.key)  # again, as labels may have been added meanwhile
         build.finish()
 
 
 def _keep_regions(corrected: Corrected) -> dict[int, list[int]]:
-    """Take over the regions whose frames stay; their numbers, with what `correct_region` returns.
+    """Take over the regions whose frames stay; yields their numbers and `correct_region`'s result.
 
-    How many pixels are known is told for whole frames: by the first of their regions.
+    The number of known pixels is given for whole frames, by the first of their regions.
     """
     before, plan = corrected.before, corrected.work
     kept = dict[int, list[int]]()
@@ -237,7 +237,7 @@ def _keep_regions(corrected: Corrected) -> dict[int, list[int]]:
 
 
 def _gather_fractions(plan: CorrectionPlan, done: dict[int, list[int]]) -> NDArray[np.float64]:
-    """The known share of what is shown, (frames, channels), from the counts of all tasks."""
+    """The known share of the shown pixels (frames, channels), from the counts of all tasks."""
     target = plan.target
     channels = target.shape[target.axes.index("c")] if "c" in target.axes else 1
     total = np.zeros((plan.source.frame_count, channels))
@@ -305,4 +305,4 @@ def write_tiff(
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        check_own_tiff(path)  # writing takes long, and somebody may have put theirs there
+        check_own_tiff(path)  # writing takes long; a foreign file may be there by now

@@ -1,4 +1,4 @@
-"""Storage, here or remote, that is read and written in such a way that nothing is lost.
+"""Read and write local and remote storage in such a way that nothing is lost.
 
 - `places`: what a place is, and the place for a path
 - `local`: local paths, with their `files` and folders

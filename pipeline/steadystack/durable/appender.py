@@ -1,4 +1,4 @@
-"""Append to a store: bytes are sent in the background, many at a time."""
+"""Append to a store: bytes are collected, and sent in the background."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from steadystack.durable import objects
 from steadystack.durable.locks import check_held
 from steadystack.model import UnreachableError
 
-# The shortest time between two sends, seconds; later in a run this fraction of the time that has
-# gone by, as every send makes another object.
+# The shortest time between two sends, seconds; later in a run this fraction of the elapsed time, as
+# every send makes another object.
 MIN_INTERVAL_S, ELAPSED_FRACTION = 1.0, 1 / 500
-# How long the end waits for a store that is out of reach anyway, seconds.
+# How long closing waits for a store that is out of reach anyway, seconds.
 AWAY_TIMEOUT_S = 5.0
 # The shortest time between two sends of a log's lines, and the wait for a slow store, seconds.
 LOG_INTERVAL_S, FLUSH_TIMEOUT_S = 30.0, 20.0
 
 
 class Appender:
-    """Sends bytes in the order in which they came; who appends them does not wait.
+    """Sends bytes in the order in which they are appended, without making the caller wait.
 
     Parameters
     ----------
@@ -144,9 +144,9 @@ class ObjectRecords:
 
 
 class SentLog(logging.Handler):
-    """Appends log lines to an object, and keeps what other runs have put there.
+    """Appends log lines to an object, keeping what other runs have written there.
 
-    A store that takes no lines raises nothing: they are sent later.
+    If a store takes no lines, nothing is raised: they are sent later.
     """
 
     def __init__(self, path: str) -> None:
@@ -170,7 +170,7 @@ class SentLog(logging.Handler):
     def _send(self, content: bytes) -> None:
         self._unsent += content
         self._is_away = True
-        with suppress(Exception):  # a log that cannot be written ends no run
+        with suppress(Exception):  # a log that cannot be written must not end a run
             objects.append(self.path, self._unsent)
             self._unsent, self._is_away = b"", False
 
@@ -178,7 +178,7 @@ class SentLog(logging.Handler):
 class FileLog(logging.FileHandler):
     """Appends log lines to a file.
 
-    A disk that is full ends no run and prints nothing: lines are lost for which there is no space.
+    A full disk neither ends the run nor prints anything: lines without space are lost.
     """
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802

@@ -1,8 +1,8 @@
-"""Places on object stores, which are read and written.
+"""Places on object stores that can be read and written.
 
 An object appears at once, and whole. A folder is many objects: it is written from a temporary
-folder of this machine, put first as one archive beside its path and then object by object; as long
-as the archive is there it is what counts, and `settle` finishes what a process that died has begun.
+folder of this machine, put first as one archive beside its path and then object by object; while
+the archive exists it is what counts, and `settle` finishes what a dead process has begun.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ Answer = TypeVar("Answer")
 
 # Files that make a folder a Zarr array or group: written last, and deleted first.
 METADATA = (".zarray", ".zgroup", ".zmetadata", "zarr.json")
-# How often a folder is read again that another process changes meanwhile.
+# How often a folder is read again if another process changes it meanwhile.
 MAX_TRIES = 10
 # Schemes that can be written to; letters that mean something else in a URL.
 WRITABLE_SCHEMES, NOT_IN_URLS = ("s3", "s3a", "gs", "az", "abfs", "abfss"), "%#?"
-FLAG_NAME = "begun"  # the object that says that what lies beside it is not whole yet
+FLAG_NAME = "begun"  # the object saying that the folder beside it is incomplete
 LAID_OUT = b"laid out"
 
 
@@ -56,7 +56,7 @@ class ObjectPlace(RemotePlace):
 
     @property
     def is_pattern(self) -> bool:
-        return super().is_pattern and not self.is_occupied()  # a name may have brackets
+        return super().is_pattern and not self.is_occupied()  # names may contain brackets
 
     def exists(self) -> bool:
         if self.path.endswith(".zarr"):
@@ -223,10 +223,10 @@ class ObjectPlace(RemotePlace):
 
 
 class ObjectBuild:
-    """A folder of objects that is made at its place: objects cannot be moved.
+    """A folder of objects that is made in place, as objects cannot be moved.
 
-    Objects under a hidden path beside it say that it is not whole yet and how far it is; they
-    are deleted at the end.
+    Objects under a hidden path beside it mark it as incomplete, with its progress; they are deleted
+    at the end.
     """
 
     def __init__(self, path: str) -> None:
@@ -246,7 +246,7 @@ class ObjectBuild:
 
     @contextmanager
     def beginning(self) -> Iterator[list[bytes]]:
-        objects.put(self._flag, b"")  # from here on it is not whole, whatever lies there
+        objects.put(self._flag, b"")  # from here on it is incomplete, whatever is there
         names = [name for name in objects.list_below(self._partial) if name != FLAG_NAME]
         objects.delete(self._partial, names)
         objects.delete_below(self.path)
@@ -257,7 +257,7 @@ class ObjectBuild:
         objects.put(self._flag, LAID_OUT)
 
     def finish(self) -> None:
-        objects.delete(self._flag)  # now it is whole
+        objects.delete(self._flag)  # now it is complete
         objects.delete_below(self._partial)
 
     def tidy(self) -> None:

@@ -1,8 +1,8 @@
-"""Files and folders of this machine that appear whole: made beside their place, and put there.
+"""Make local files and folders appear complete: they are made beside their place, then moved.
 
-Whenever a process dies, the path holds what was there before or what is new, never a mixture, and
-`settle` clears away what lies around. All of that lies in one hidden folder, the workshop, that
-bears a mark: nothing else beside a path is touched.
+Whenever a process dies, the path holds either the old or the new content, never a mixture, and
+`settle` clears away the remains. All of these are in one hidden folder, the workshop, that carries
+a mark: nothing else beside a path is touched.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Self
 
 from steadystack.model import InputError, OutputError
 
-# Errors of the system that mean a full disk.
+# System errors that mean a full disk.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # The ending of the hidden folder beside a path, the workshop, in which the new one, the one it
-# replaces, and the one being deleted lie; and the file that says that all of it is ours.
+# replaces, and the one being deleted lie; and the file that marks it all as ours.
 WORKSHOP, NEW, OLD, GONE = ".steadystack", "new", "old", "gone"
 MARK, MARKED = "made-by-steadystack", b"steadystack works here"
-# What is said of a path that exists and cannot be read.
+# What is reported for a path that exists but cannot be read.
 NO_ZARR = (
     "is not a Zarr store, and its name matches no other format (for others, there are input.raw "
     "and input.reader)"
@@ -40,11 +40,12 @@ ONE_BY_ONE = (
     "('*.h5:/entry/data'); with other formats, name one file, or read all of them with a "
     "function of your own (input.reader)"
 )
-MAX_LISTED, FEW_LISTED = 8, 3  # names that an error lists before it breaks off
+MAX_LISTED, FEW_LISTED = 8, 3  # most names that an error lists
 EXCHANGE, WORKING_FOLDER = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
-# Records go to the system at once, which outlives the process, and to the disk so often, seconds.
+# Records go to the system at once, which outlives the process, and to the disk at this interval,
+# seconds.
 SYNC_INTERVAL_S = 1.0
-# So many files are flushed at a time: a disk takes many at once in the time of few.
+# Files flushed at a time: a disk flushes many in the time of few.
 SYNC_THREADS = 16
 
 
@@ -57,7 +58,7 @@ def natural_sort_key(name: str) -> list[tuple[int, int | str]]:
 def expand_user(path: str) -> Path:
     """Put the home folder of a user in place of ~ or ~NAME at the beginning of a path.
 
-    As in a shell, what stands for no user stays as it is.
+    As in a shell, an unknown user's name is left as it is.
     """
     return Path(os.path.expanduser(path))
 
@@ -121,14 +122,14 @@ def explain_unwritable(path: str, error: OSError) -> InputError | OutputError:
 
 
 def explain_stranger(path: object, key: str = "output") -> InputError:
-    """Make the error for what lies where something of ours belongs; a `key` that moves that."""
+    """Make the error for a foreign file where ours belongs, naming the `key` that moves ours."""
     return InputError(
         f"{path} is in the way and was not made by steadystack: move it, or set another {key}"
     )
 
 
 def explain_unwritten(path: str, error: OSError) -> InputError | OutputError:
-    """Make the error for a file that is written at once, with nothing to continue."""
+    """Make the error for a file written in one go, with nothing to continue."""
     kind = OutputError if error.errno in DISK_FULL else InputError
     return kind(f"{path} cannot be written: {error.strerror or error}")
 
@@ -136,9 +137,9 @@ def explain_unwritten(path: str, error: OSError) -> InputError | OutputError:
 def check_nothing_else(
     folder: str, listed: Iterable[str], ours: Collection[object], way_out: str
 ) -> None:
-    """Raise InputError if a Zarr group of ours has anything in it but these arrays.
+    """Raise InputError if a Zarr group of ours contains anything but these arrays.
 
-    Hidden files do not count: systems leave them wherever they look.
+    Hidden files do not count: systems leave them everywhere.
 
     Parameters
     ----------
@@ -155,7 +156,7 @@ def check_nothing_else(
 
 
 def get_workshop(path: Path) -> Path:
-    """The hidden folder beside a path in which what is to lie there is made."""
+    """The hidden folder beside a path in which its new content is made."""
     return path.with_name(f".{path.name}{WORKSHOP}")
 
 
@@ -169,7 +170,7 @@ def check_workshop(path: Path) -> bool:
         return False
     mark = folder / MARK
     try:
-        content = mark.read_bytes()[: len(MARKED)]  # less of it where the disk was full
+        content = mark.read_bytes()[: len(MARKED)]  # or part of it, after a full disk
         ours = not folder.is_symlink() and MARKED.startswith(content)
     except (FileNotFoundError, NotADirectoryError):
         # killed between making the folder and marking it
@@ -180,7 +181,7 @@ def check_workshop(path: Path) -> bool:
 
 
 def open_workshop(path: Path) -> Path:
-    """Make the workshop for a path, if there is none; what is in it bears our mark from then on."""
+    """Make the workshop for a path, if there is none; its content counts as ours from then on."""
     check_workshop(path)
     folder = get_workshop(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -191,12 +192,12 @@ def open_workshop(path: Path) -> Path:
 
 
 def put(new: Path, path: Path) -> None:
-    """Move `new` to `path`; what was there goes away."""
+    """Move `new` to `path`; what was there is deleted."""
     if not path.is_dir():
         os.replace(new, path)
     elif _exchange(new, path):
         delete(new)
-    else:  # for a moment nothing is at the path; `settle` knows
+    else:  # for a moment there is nothing at the path; `settle` handles that
         old = open_workshop(path) / OLD
         os.replace(path, old)
         os.replace(new, path)
@@ -218,9 +219,9 @@ def discard(path: Path) -> None:
 
 
 def settle(path: Path, *, keep_new: bool = False) -> None:
-    """Finish or take back what a process that died has begun; to be called by one at a time.
+    """Finish or undo what a dead process has begun; to be called by one process at a time.
 
-    With `keep_new` what was being made stays: it can be gone on with.
+    With `keep_new` unfinished content stays, to be continued.
     """
     if not check_workshop(path):
         return
@@ -234,21 +235,21 @@ def settle(path: Path, *, keep_new: bool = False) -> None:
 
 
 def close_workshop(path: Path) -> None:
-    """Delete the workshop for a path; its mark goes last, and names it as ours until then."""
+    """Delete the workshop for a path; its mark goes last, so that it counts as ours until then."""
     if not check_workshop(path):
         return
     folder = get_workshop(path)
     for name in (NEW, OLD, GONE):
         delete(folder / name)
     (folder / MARK).unlink(missing_ok=True)
-    with suppress(OSError):  # what others laid there stays
+    with suppress(OSError):  # foreign files stay
         folder.rmdir()
 
 
 def link_file(source: str, target: str) -> bool:
     """Give a file of this machine a second place, as a copy where the disk has no links.
 
-    False: there is no such file. Neither may be written to in place afterwards.
+    False: there is no such file. Neither may be modified in place afterwards.
     """
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     try:

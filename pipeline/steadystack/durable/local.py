@@ -1,4 +1,4 @@
-"""Places on this machine: paths."""
+"""Places on this machine: local paths."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-RECORD_NAME = ".done"  # the file, in a folder that is made in many steps, of the steps done
+RECORD_NAME = ".done"  # the file listing finished steps, in a folder made in many steps
 ZIP_SUFFIXES = (".zip", ".ozx")
 
 
-# Bytes of an output's name: file systems take 255, and a draft's images are called longer.
+# Most bytes of an output's name: file systems allow 255, and a draft's images have longer names.
 LONGEST_NAME = 180
 
 
@@ -103,10 +103,10 @@ class LocalPlace:
         return stat.S_ISDIR(self._find_mode())
 
     def _find_mode(self) -> int:
-        """What is there, as the system tells it; 0: nothing.
+        """The file mode of what is there, from the system; 0: nothing.
 
-        What may not be looked at raises PermissionError: Python's own `exists` takes it for what is
-        not there from 3.14 on.
+        Raises PermissionError for what may not be examined, which Python's own `exists` takes for
+        missing from 3.14 on.
         """
         try:
             return os.stat(self._path).st_mode
@@ -135,7 +135,7 @@ class LocalPlace:
         return sorted(path.relative_to(self._path).as_posix() for path in files)
 
     def _make_glob(self) -> str:
-        """Make the pattern for `glob`, in which the part that exists stands for itself."""
+        """Make the pattern for `glob`, in which the part that exists is taken literally."""
         literal, rest = self.split_pattern()
         return str(PurePath(*map(escape, literal), *rest))
 
@@ -191,7 +191,7 @@ class LocalPlace:
         return ZipStore(self.path, mode="r") if is_zipped else self.path
 
     def check_name(self) -> None:
-        """Raise InputError for a name so long that those beside it would be too long."""
+        """Raise InputError for a name so long that names derived from it would be too long."""
         length = len(os.fsencode(self.name))
         if length > LONGEST_NAME:
             raise InputError(
@@ -210,7 +210,7 @@ class LocalPlace:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         new = files.open_workshop(self._path) / files.NEW
         files.delete(new)
-        yield new  # what fails in here leaves its workshop to the next one
+        yield new  # after a failure in here the workshop is left to the next process
         try:
             files.sync_to_disk(new)
             files.put(new, self._path)
@@ -256,7 +256,7 @@ class LocalPlace:
 
 
 class LocalBuild:
-    """A folder that is made in the workshop of its place, with its records until it is whole."""
+    """A folder that is made in the workshop of its place, with its records until it is complete."""
 
     def __init__(self, target: Path) -> None:
         self._target, self._new = target, files.get_workshop(target) / files.NEW
@@ -267,7 +267,7 @@ class LocalBuild:
 
     @property
     def _record(self) -> Path:
-        """Records of done work; the file is there from the moment on that all is laid out."""
+        """Records of finished work; the file exists once all is laid out."""
         return self._new / RECORD_NAME
 
     def settle(self) -> None:

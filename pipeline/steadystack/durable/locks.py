@@ -1,8 +1,8 @@
-"""One run at a time on an output: a lock on this machine, a lease on an object store.
+"""Allow one run at a time per output: with a lock on this machine, or a lease on an object store.
 
-The lease is an object beside the output, which is renewed; it is only written where nothing is, or
-where it is what was read before. It says who holds it. One that is not renewed any more, or whose
-process is dead on this machine, is taken over.
+The lease is an object beside the output, which is renewed; it is written only if there is none, or
+if it is still the version that was read. It says who holds it. A lease that is no longer renewed,
+or whose process on this machine is dead, is taken over.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from steadystack.model import InputError, OutputError, RunError
 
 log = logging.getLogger(__name__)
 
-# How often a lease is renewed, and how long after that it counts as left behind, seconds.
+# Renewal interval of a lease, and the time after which it counts as abandoned, seconds.
 RENEWAL_S, EXPIRY_S = 20.0, 120.0
 # How long ending a lease may wait for the store, seconds; a lease expires by itself, too.
 END_TIMEOUT_S = 10.0
 MAX_TRIES = 5
-TARGET = "target"  # the key of what no setting names: the command was given its path
-# What a lock file of this machine begins with, or less of it, as of a full disk; or all it holds.
+TARGET = "target"  # the key of outputs given to a command as a path, without a setting
+# The beginning, or all, of a local lock file's content; or part of it, after a full disk.
 LOCK_BEGINS = b'{"host": ', b"{}"
 
 _held: dict[str, Lease] = {}  # the leases of this process, by their tokens
-_late: list[threading.Thread] = []  # those that end leases of a store that does not answer
+_late: list[threading.Thread] = []  # threads ending leases on a store that does not answer
 
 
 @contextmanager
@@ -44,11 +44,11 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
     """Keep other runs off the output at `path` of this machine during the block.
 
     The lock is the system's (``flock``) on a small hidden file beside the output: it ends with the
-    process, however that ends. The file stays, but that of what is written beside the shifts, whose
-    `key` is as in `places.Place`. On NFS the lock holds between machines. Where the file system
-    knows no locks the run goes on with a warning.
+    process, however that ends. The file stays, except for outputs besides the shifts, whose `key`
+    is as in `places.Place`. On NFS the lock holds between machines. If the file system has no
+    locks, the run continues with a warning.
 
-    Raises InputError that tells who holds it, or of a file of others in the place of the lock.
+    Raises InputError that says who holds it, or that a foreign file is in the place of the lock.
     """
     output = Path(path)
     file = output.with_name(f".{output.name}.lock")
@@ -85,20 +85,20 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
 
 
 def _check_own(file: Path) -> None:
-    """Raise InputError if a file that is not one of our locks lies in the place of one."""
+    """Raise InputError if a foreign file is in the place of a lock."""
     try:
         begin = b""
         if file.is_file():
             with file.open("rb") as opened:
                 begin = opened.read(len(LOCK_BEGINS[0]))
     except OSError:
-        return  # the lock tells why
+        return  # acquiring the lock shows why
     if not any(ours.startswith(begin) for ours in LOCK_BEGINS):
         raise files.explain_stranger(file)
 
 
 def _acquire(file: Path) -> FileLock:
-    """Acquire the lock of a file; Timeout if another holds it, and does not end at that moment."""
+    """Acquire the lock of a file; Timeout if another run holds it and is not just ending."""
     lock = FileLock(file, blocking=False, fallback_to_soft=False, is_singleton=False)
     try:
         lock.acquire()
@@ -116,7 +116,7 @@ def _advise(key: str) -> str:
 
 
 def _find_refusal(file: Path) -> str:
-    """Find out why there can be no file; "": there can be one."""
+    """Find out why the file cannot be created; "" if it can."""
     try:
         file.touch()
     except OSError as error:
@@ -157,7 +157,7 @@ def hold_lease(path: str, key: str = "") -> Iterator[None]:
             lease.end_event.set()
             ending = threading.Thread(target=lease.end, args=(renewing,), daemon=True)
             ending.start()
-            # where one waits in vain, the others of a run do not, too
+            # if one has waited in vain, the others of a run do not wait, too
             ending.join(0 if any(late.is_alive() for late in _late) else END_TIMEOUT_S)
             _late[:] = [thread for thread in (*_late, ending) if thread.is_alive()]
     finally:
@@ -175,7 +175,7 @@ def check_held() -> None:
 
 
 class Lease:
-    """A lease on the output at `path`; `lost` once another run has taken it over."""
+    """A lease on the output at `path`; `lost` is set once another run has taken it over."""
 
     def __init__(self, path: str, key: str = "") -> None:
         self.path, self.lock_path = path, objects.get_hidden_sibling(path, ".lock")
@@ -187,7 +187,7 @@ class Lease:
         self.has_conditions = True
 
     def take(self) -> None:
-        """Become the holder of the lease; raises InputError, with its holder, if another run is."""
+        """Take the lease; raises InputError naming the holder if another run has it."""
         for _ in range(MAX_TRIES):
             current = objects.get(self.lock_path)
             if current is not None:
@@ -215,7 +215,7 @@ class Lease:
     def keep(self) -> None:
         """Renew the lease until it ends; for a thread of its own."""
         while self.version is not None and not self.end_event.wait(RENEWAL_S):
-            with suppress(RunError):  # the run itself tells of a store that is away
+            with suppress(RunError):  # the run itself reports an unreachable store
                 renewed = self._put(self.version) or self._read_own_version()
                 if renewed is None:
                     log.error("%s was taken over by another run", self.path)
@@ -249,7 +249,7 @@ class Lease:
         Its run is dead if its process is gone from this machine, or it expired.
         """
         holder = _parse_holder(current)
-        # By the clock of the store, and of its holder: one of them may be wrong.
+        # By the clocks of both the store and the holder, as either may be wrong.
         age = objects.compute_age_s(current.modified)
         with suppress(KeyError, ValueError):
             age = min(age, objects.compute_age_s(datetime.fromisoformat(holder["renewed"])))
@@ -291,12 +291,12 @@ def is_dead(holder: dict[str, str]) -> bool:
 
 
 def _is_lease(content: objects.Content) -> bool:
-    """Whether an object is one of our leases; empty, it tried whether a store has conditions."""
+    """Whether an object is one of our leases; an empty one was a test for conditional requests."""
     return content.data in (b"", b"{}") or {"host", "process"} <= _parse_holder(content).keys()
 
 
 def _parse_holder(content: objects.Content) -> dict[str, str]:
-    """Parse the holder from the content of a lease; empty if it is no lease."""
+    """Parse the holder from the content of a lease; empty if it is not a lease."""
     try:
         holder = json.loads(content.data)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Objects of a remote store: put, got, listed and deleted with patience, by their URL.
+"""Put, get, list and delete objects of a remote store by URL, with retries.
 
-What appears at a URL appears whole, as a store takes an object as a whole or not at all. Nothing
-can be moved or appended to, and a folder is no more than a common beginning of names.
+Objects appear complete, as a store accepts an object in full or not at all. Nothing can be moved or
+appended to, and a folder is only a common prefix of names.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from steadystack.durable.outages import describe_reason, explaining_outages, sug
 from steadystack.model import InputError, UnreachableError
 
 Answer = TypeVar("Answer")
-Version = Mapping[str, Any]  # the tags by which a store tells the states of an object apart
+Version = Mapping[str, Any]  # the tags by which a store distinguishes an object's versions
 
-# The pause between two tries of a request that obstore itself does not repeat, seconds.
+# The pause between tries of a request that obstore does not retry itself, seconds.
 PAUSE_S = 0.5
 MAX_REQUESTS = 16  # at the same time
 
@@ -82,7 +82,7 @@ def put_if(path: str, content: bytes, version: Version | None) -> Version | None
             current = _get(store, key)
         except FileNotFoundError:
             if version is None:
-                raise  # the bucket
+                raise  # the bucket is missing
             current = None
         return current.version if current is not None and current.data == content else None
 
@@ -93,9 +93,9 @@ def put_if(path: str, content: bytes, version: Version | None) -> Version | None
 
 
 def supports_conditions(path: str) -> bool:
-    """Whether a store refuses, where asked, to write over an object that exists.
+    """Whether a store refuses, on request, to overwrite an existing object.
 
-    A store that does not is given the object's own content once more.
+    On a store that does not, the object is overwritten with its own content.
     """
     store, key = _locate(path)
     import obstore
@@ -115,7 +115,7 @@ def supports_conditions(path: str) -> bool:
 
 
 def append(path: str, content: bytes) -> None:
-    """Append to an object, by writing it anew; others may append at the same time."""
+    """Append to an object by rewriting it; others may append at the same time."""
     while True:
         current = get(path)
         existing = current.data if current else b""
@@ -173,7 +173,7 @@ def is_any_below(path: str) -> bool:
 
 
 def list_names(path: str) -> tuple[set[str], set[str]]:
-    """List a folder or bucket, not what its folders hold: (names of objects, names of folders).
+    """List a folder or bucket, not recursively: (names of objects, names of folders).
 
     A folder that was just emptied may be among them.
     """
@@ -228,9 +228,9 @@ def delete_below(path: str) -> None:
 
 
 def check_writable(path: str) -> None:
-    """Raise InputError if nothing can be written beside a path; tries it.
+    """Raise InputError if nothing can be written beside a path, by trying.
 
-    It does so with an object without content, and not in place of one that has some.
+    It writes an empty object, but not over one that has content.
     """
     probe = get_hidden_sibling(path, ".probe")
     with explaining_refusals(path):
@@ -268,8 +268,8 @@ def explaining_refusals(path: str) -> Iterator[None]:
 def retry_while_away(path: str, act: Callable[[], Answer]) -> Answer:
     """Call `act`, again for `remote.PATIENCE` while the store is out of reach; its result.
 
-    obstore repeats most requests itself, but neither those that must not be done twice nor those
-    that a half-started server has answered in an odd way.
+    obstore retries most requests itself, but not those that must not be done twice, nor those that
+    a half-started server has answered oddly.
     """
     deadline = time.monotonic() + remote.PATIENCE.total_seconds()
     with explaining_outages(path):
@@ -283,12 +283,12 @@ def retry_while_away(path: str, act: Callable[[], Answer]) -> Answer:
 
 
 def _is_transient(error: BaseException | None) -> bool:
-    """Whether an error comes from the connection to a store, and may be gone the next time."""
+    """Whether an error comes from the connection to a store, and may be temporary."""
     while error is not None:
         if isinstance(error, ConnectionError | TimeoutError):
             return True
         if type(error).__module__.split(".")[0] == "obstore":
-            # A request that was wrong is wrong the next time, too.
+            # A wrong request stays wrong.
             refused = re.search(r"status( code:)? 4(?!08|29)\d\d", str(error))
             return type(error).__name__ in ("GenericError", "JoinError") and not refused
         error = error.__cause__ or error.__context__

@@ -1,7 +1,7 @@
-"""Why a store that is far away gives nothing, in the words of a user.
+"""Explain in the user's terms why a remote store does not answer.
 
-The clients of obstore say it for programmers: a first line of a request that failed, and below it
-the error as Rust prints it, with the server's answer in it.
+The errors of obstore's clients are for programmers: a line about the failed request, then the error
+as printed by Rust, containing the server's answer.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from steadystack.model import InputError, UnreachableError
 Answer = TypeVar("Answer")
 
 S3 = ("s3://", "s3a://")
-# How long a silent server goes unmentioned, and how long its reason is looked for, seconds.
+# How long a silent server is not reported, and how long the reason is investigated, seconds.
 SILENCE_S, PROBE_TIMEOUT_S = 3.0, 2.0
 CREDENTIALS = (
     "credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
     "AWS_ENDPOINT_URL, or the like; a public bucket needs AWS_SKIP_SIGNATURE=true"
 )
-# Variables that mean that there are credentials: keys, a profile, a role of a machine or a pod.
+# Variables that indicate credentials: keys, a profile, a role of a machine or a pod.
 CREDENTIAL_VARIABLES = (
     "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SKIP_SIGNATURE", "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 class _RetrievedElsewhere(logging.Filter):
     """Drops asyncio's reports of requests whose error was not retrieved.
 
-    Of several requests that fail together the first error is raised already.
+    If several requests fail together, the first error is raised anyway.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -141,15 +141,15 @@ def get_endpoint() -> str:
 
 
 def get_region() -> str:
-    """Get the S3 region that the environment names, or else the one that most servers take."""
+    """Get the S3 region that the environment names, or else the one that most servers accept."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 def await_answer(path: str, work: Callable[[], Answer], patience: timedelta) -> Answer:
     """Call `work`, which asks a remote store, and return its result; warn if it takes long.
 
-    `work` runs in a thread of its own: clients do not hear Ctrl-C while they wait, and this thread
-    does, and leaves them. `patience` is how long `work` tries; the warning says it.
+    `work` runs in a thread of its own, as clients ignore Ctrl-C while they wait; this thread reacts
+    to it, and abandons them. `patience` is how long `work` tries, stated in the warning.
     """
     answer = _run_aside(work)
     if not wait([answer], SILENCE_S).done:
@@ -217,14 +217,14 @@ def _find_error_code(text: str) -> str | None:
 
 # The pauses between tries, seconds.
 PAUSES_S = (0.2, 1.0, 3.0)
-# Errors of the system that come again the next time.
+# System errors that are permanent.
 PERMANENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-# Libraries that reach stores over a network; their own errors count as passing, too.
+# Libraries that access stores over a network; their errors count as temporary, too.
 NETWORK = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "obstore", "s3fs")
 
 
 def retry_read(read: Callable[[], Answer]) -> Answer:
-    """Call `read` and return its result; retry a few times after an error that may pass."""
+    """Call `read` and return its result; retry a few times after an error that may be temporary."""
     for pause in PAUSES_S:
         try:
             return read()
@@ -237,7 +237,7 @@ def retry_read(read: Callable[[], Answer]) -> Answer:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether an error of the system or the network may be gone the next time."""
+    """Whether an error of the system or the network may be temporary."""
     if isinstance(error, PERMANENT):
         return False
     return isinstance(error, OSError) or type(error).__module__.split(".")[0] in NETWORK

@@ -1,6 +1,6 @@
-"""A place is what a path of the user's stands for: on this machine, on an object store, on the web.
+"""Places: what a user's path stands for, on this machine, on an object store, or on the web.
 
-`get_place` alone decides by the path which kind it is; all other code asks the place.
+Only `get_place` decides, by the path, which kind it is; all other code asks the place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 
 
 def get_place(path: str | Path) -> Place:
-    """Make the place of a path or URL; whether anything lies there is not asked."""
+    """Make the place of a path or URL, without checking whether anything is there."""
     text = str(path)
     text = text.rstrip("/") or text
     if "://" not in text:
@@ -38,9 +38,9 @@ def get_place(path: str | Path) -> Place:
 def make_absolute(path: str, folder: Path) -> str:
     """Make a path absolute; a relative one begins at `folder`.
 
-    Raises InputError for what no path can be.
+    Raises InputError for what cannot be a path.
     """
-    folder = folder.absolute()  # what begins with it never begins with ~
+    folder = folder.absolute()  # an absolute path never begins with ~
     # What exists is literal: a name may begin with ~.
     is_literal = path.startswith("~") and os.path.lexists(folder / path)
     circle = f"{path!r} cannot be a path: its links form a loop"
@@ -61,7 +61,7 @@ def make_absolute(path: str, folder: Path) -> str:
 def explaining_unreadable(path: str) -> Iterator[None]:
     """Turn errors of the system, raised in the block, to an InputError that names the path.
 
-    They are a folder that may not be read, a name that is too long, links in a circle.
+    These are an unreadable folder, a name that is too long, and circular links.
     """
     try:
         yield
@@ -72,7 +72,7 @@ def explaining_unreadable(path: str) -> Iterator[None]:
 
 
 class RecordWriter(Protocol):
-    """Takes records in their order; appending does not wait for a remote store."""
+    """Takes records in order; appending does not wait for a remote store."""
 
     def append(self, content: bytes) -> None: ...
 
@@ -82,7 +82,7 @@ class RecordWriter(Protocol):
 
 
 class Records(Protocol):
-    """Records that are appended at a place: one file, or several objects that follow each other."""
+    """Records that are appended at a place: in one file, or in a sequence of objects."""
 
     def read(self) -> Iterator[tuple[str, bytes]]:
         """Read every piece, as (name, content); nothing if none is there.
@@ -104,7 +104,7 @@ class Records(Protocol):
 
 
 class Build(Protocol):
-    """An output that is made in many steps, by many processes, and counts only once it is whole.
+    """An output that is made in many steps, by many processes, and counts only once complete.
 
     Attributes
     ----------
@@ -115,15 +115,15 @@ class Build(Protocol):
     def path(self) -> str: ...
 
     def settle(self) -> None:
-        """Put back what a process that died was replacing; an unfinished output stays."""
+        """Restore what a dead process was replacing; an unfinished output stays."""
         ...
 
     def is_whole(self) -> bool:
-        """Whether a whole output is at the place."""
+        """Whether a complete output is at the place."""
         ...
 
     def is_begun(self) -> bool:
-        """Whether an output was laid out that is not whole yet."""
+        """Whether an output was laid out that is not yet complete."""
         ...
 
     def beginning(self) -> AbstractContextManager[list[bytes]]:
@@ -138,7 +138,7 @@ class Build(Protocol):
         ...
 
     def tidy(self) -> None:
-        """Delete what a whole output does not need, if a process died before it did."""
+        """Delete what a complete output does not need, if a process died before doing so."""
         ...
 
     def open_records(self) -> Records:
@@ -147,7 +147,7 @@ class Build(Protocol):
 
 
 class Place(Protocol):
-    """Where something lies or is to lie. Paths that a place gives are texts, as the user's are.
+    """Where something is, or is to be. Paths from a place are text, like the user's.
 
     Every method raises `UnreachableError` if a store stays out of reach.
 
@@ -163,7 +163,7 @@ class Place(Protocol):
     @property
     def name(self) -> str: ...
 
-    # --- names; nothing is asked of a store ---
+    # --- names; no store is accessed ---
 
     def make_absolute(self, folder: Path) -> str:
         """Make the path absolute; a relative one begins at `folder`."""
@@ -179,7 +179,7 @@ class Place(Protocol):
 
     @property
     def location(self) -> tuple[str, ...]:
-        """The components of the path, outermost first; no other place has the same."""
+        """The components of the path, outermost first; unique to the place."""
         ...
 
     @property
@@ -191,7 +191,7 @@ class Place(Protocol):
     def has_wildcards(self) -> bool:
         """Whether the path stands for many paths, which `list_matching` gives.
 
-        What exists is literal, whatever its name: only what follows it can be a pattern.
+        The part that exists is literal, whatever its name: only the rest can be a pattern.
         """
         ...
 
@@ -276,11 +276,11 @@ class Place(Protocol):
         """Make the store by which zarr opens this place."""
         ...
 
-    # --- writing: whenever a process dies, what was there before or what is new is whole ---
+    # --- writing: whenever a process dies, either the old or the new content is complete ---
 
     @property
     def keeps_old(self) -> bool:
-        """Whether an old output stays until the new one is whole."""
+        """Whether an old output stays until the new one is complete."""
         ...
 
     def check_name(self) -> None:
@@ -304,11 +304,11 @@ class Place(Protocol):
         ...
 
     def settle(self) -> None:
-        """Finish or undo what a process that died has left; for one process at a time."""
+        """Finish or undo what a dead process has left; for one process at a time."""
         ...
 
     def finish(self) -> None:
-        """Put a whole output that lies beside this place at it; several processes may do so."""
+        """Move a complete output that lies beside this place to it; several processes may do so."""
         ...
 
     def retry_while_away(self, act: Callable[[], Answer]) -> Answer:
@@ -322,8 +322,8 @@ class Place(Protocol):
     def holding_lock(self, key: str = "") -> AbstractContextManager[None]:
         """Keep other runs off this output during the block.
 
-        Raises InputError that tells who holds it. `key` is that of the settings that asks for what
-        is written beside the shifts, or TARGET; that it cannot be locked is told of shifts alone.
+        Raises InputError that says who holds it. `key` is the settings' key for an output besides
+        the shifts, or TARGET; only for shifts is it reported that locking is impossible.
         """
         ...
 
@@ -338,7 +338,7 @@ class Place(Protocol):
     def make_log_handler(self) -> logging.Handler:
         """Make the handler that appends the lines of a log here; raises OSError if it cannot.
 
-        Raises InputError for what is there and no file.
+        Raises InputError if something other than a file is there.
         """
         ...
 

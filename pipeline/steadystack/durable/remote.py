@@ -1,8 +1,8 @@
-"""Remote stores, s3://, https:// and the like: how they are opened, and places that can be read.
+"""Open remote stores (s3://, https:// and the like), and the places on them that can be read.
 
-Remote stores are opened with patience: a server that is restarted costs a run time and nothing
-else. What stays out of reach is no property of a frame: an `UnreachableError` stops the run.
-Credentials come from the environment alone, in the usual ways of obstore's clients.
+Requests are retried for long: a restarted server costs a run nothing but time. A store that stays
+out of reach is not the fault of a frame: an `UnreachableError` stops the run. Credentials come from
+the environment alone, in the usual ways of obstore's clients.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     import zarr
     from zarr.storage import ObjectStore
 
-# How long a request is tried again before the store counts as out of reach. The libraries' own
-# limits are a few seconds, less than a storage server takes to restart.
+# How long a request is retried before the store counts as out of reach. The libraries' own limits
+# are a few seconds, less than a storage server takes to restart.
 PATIENCE = timedelta(seconds=120)
-# A file up to this size is fetched at once, bytes; of a larger one only the ranges that are read.
+# Largest file, bytes, that is fetched in full; of larger ones only the ranges that are read.
 MAX_WHOLE_FILE = 64 * 2**20
 READ_AHEAD = 2**20
 SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
@@ -50,7 +50,7 @@ Answer = TypeVar("Answer")
 
 
 def open_object_store(url: str) -> Any:
-    """Open the store of obstore that holds what is below a URL, with retries."""
+    """Open obstore's store for what is below a URL, with retries."""
     return _open_object_store(url, PATIENCE)
 
 
@@ -81,7 +81,7 @@ def _open_object_store(url: str, patience: timedelta) -> Any:
             "base": 2,
         },
     }
-    open_store: Any = from_url  # whose types know one scheme at a time
+    open_store: Any = from_url  # its types know one scheme at a time
     return open_store(url, client_options=options, retry_config=retries, **store_options)
 
 
@@ -205,7 +205,7 @@ class RemotePlace:
             raise InputError(self._describe_no_zarr()) from error
         except (InputError, UnreachableError):
             raise
-        except Exception as error:  # a store may raise anything: metadata that is torn, no module
+        except Exception as error:  # a store may raise anything: torn metadata, a missing module
             raise InputError(f"{self.path} cannot be opened as Zarr: {error}") from error
 
     def make_zarr_store(self, *, read_only: bool = True) -> ObjectStore[Any]:
@@ -217,10 +217,10 @@ class RemotePlace:
         raise NotImplementedError
 
     def _check_reachable(self) -> None:
-        """Send one request alone; it raises if the store cannot be reached.
+        """Send a single request, which raises if the store cannot be reached.
 
-        Zarr sends several at a time, and those that are under way when the first has failed may
-        come back to a process that ends.
+        Zarr sends several at a time; those under way when the first has failed may return while the
+        process is ending.
         """
         store = open_object_store(self.path)
         import obstore
@@ -233,7 +233,7 @@ class RemotePlace:
 
 
 class _RangeReader(io.RawIOBase):
-    """A remote file of which ranges of bytes are fetched as they are read."""
+    """A remote file whose byte ranges are fetched as they are read."""
 
     def __init__(self, path: str, store: Any, name: str) -> None:
         import obstore

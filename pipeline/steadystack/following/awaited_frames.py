@@ -110,7 +110,7 @@ class AwaitedFrames:
         return OpenStack(spec, replace(set_up(config, series), config=config))
 
     def _wait_out(self, error: Exception) -> None:
-        """Say what is wrong with the stack; raises it if it stays so and more files do not help."""
+        """Report what is wrong with the stack; raise it if it persists and files do not help."""
         message = " ".join(str(error).split()) or type(error).__name__
         is_new = self._say(message)
         is_over = time.monotonic() - self._troubled_since > self._patience

@@ -1,4 +1,4 @@
-"""Several series in one coordinate frame: each solved by itself, then joined.
+"""Join several series, each solved by itself, into one coordinate frame.
 
 By their means:
 
@@ -12,8 +12,8 @@ By the drift that positions on one stage share:
 - `position_votes`: which positions count in which frames
 - `shared_dataset`: the datasets
 
-Either way, `finished` opens finished runs and refuses those that cannot be compared, and
-`series_join` leads from settings to files.
+Either way, `finished` opens finished runs and refuses those that cannot be compared; `series_join`
+does it all, from settings to files.
 """
 
 import lazy_loader

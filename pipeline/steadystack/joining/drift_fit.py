@@ -1,4 +1,4 @@
-"""The drift of positions by weighted least squares, and its errors as they add up."""
+"""Fit the common drift of positions by weighted least squares, and propagate the errors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from steadystack.joining.shift_errors import ShiftErrors
 from steadystack.model import Bools
 from steadystack.pairs import find_widening
 
-# Parts whose scatter is as good as the largest are widened with it.
+# Parts with a scatter of at least this share of the largest are widened together with it.
 ALIKE = 0.99
-# Where a position is nearly all of the drift, its scatter tells nothing: of so much of it, at most.
+# Largest share of the drift at which a position's scatter is used: near 1 it tells nothing.
 ALL_OF_IT = 0.95
 
 
@@ -25,10 +25,10 @@ class Fit:
 
     Attributes
     ----------
-    offset : (parts, axes) px, constants; of parts without a weight as they were
+    offset : (parts, axes) px, constants; unchanged for parts without a weight
     drift : (frames, axes) px, NaN where no part has a weight
-    weight, share : (parts, frames, axes), 1/px², and of the sum of all in a frame
-    inverse : (axes, parts, parts) px², of the normal matrix of the constants, one of them held
+    weight, share : (parts, frames, axes), 1/px², and relative to the sum in a frame
+    inverse : (axes, parts, parts) px², inverse normal matrix of the constants, one held fixed
     """
 
     offset: NDArray[np.float64]
@@ -46,8 +46,8 @@ class Fit:
     ) -> Fit:
         """Fit values (parts, frames, axes) with weights, which are 0 where there is none.
 
-        Parts with weights have to have frames in common, also by others. One of them keeps its
-        `offset`.
+        Parts with weights must be linked by common frames, directly or through others. One of them
+        keeps its `offset`.
         """
         total = weight.sum(axis=0)
         share = weight / np.where(total > 0, total, 1)
@@ -67,21 +67,21 @@ class Fit:
 
 
 def find_known(values: NDArray[np.float64]) -> Bools:
-    """In which frames all axes of parts are known (parts, frames)."""
+    """Find the frames in which all axes of a part are known (parts, frames)."""
     return np.asarray(np.isfinite(values).all(axis=2))
 
 
 def find_median(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """The median of what is known; NaN where nothing is."""
+    """The median of known values; NaN if there are none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.asarray(np.nanmedian(values, axis=axis))
 
 
 def find_residual(fit: Fit, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What parts differ by from the drift (parts, frames, axes); of those that do not count, too.
+    """The residuals of parts from the drift (parts, frames, axes), also of parts that do not count.
 
-    Of these the median is 0. Without any drift it is that from the median of the parts.
+    Those of the latter have median 0. Where there is no drift, the median of the parts replaces it.
     """
     drift = fit.drift
     if not np.isfinite(drift).any():
@@ -93,7 +93,7 @@ def find_residual(fit: Fit, values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def leave_room(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """By how much less a part differs from a drift that it is a share of: of its variance."""
+    """Factor by which a part's residual variance is reduced because it contributes to the drift."""
     return np.asarray(1 - np.minimum(share, ALL_OF_IT))
 
 
@@ -103,9 +103,9 @@ def widen(
     used: Bools,
     offset: NDArray[np.float64],
 ) -> tuple[Fit, NDArray[np.float64]]:
-    """Fit with the variances of parts widened (parts,) that differ by more than these say.
+    """Fit, widening the variances (parts,) of parts that differ by more than stated.
 
-    The worst first, as what it does to the drift is in all others.
+    The worst part first, as its effect on the drift is in the residuals of all others.
     """
     widening, axes = np.ones(len(values)), values.shape[2]
     while True:
@@ -124,7 +124,7 @@ def widen(
 def find_frame_widening(
     fit: Fit, values: NDArray[np.float64], variance: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """By what to multiply the variance of frames (frames,) in which parts differ by more."""
+    """Factors (frames,) for the variance of frames in which parts differ by more than stated."""
     used = fit.weight > 0
     off = np.where(used, find_residual(fit, values), 0)
     squared = np.where(used, off**2 / variance, 0).sum(axis=(0, 2))
@@ -135,10 +135,10 @@ def find_frame_widening(
 def find_std(
     fit: Fit, errors: Sequence[ShiftErrors], widening: NDArray[np.float64], anchor: int
 ) -> NDArray[np.float64]:
-    """Standard deviations (frames, axes) of the drift relative to a frame, px, as errors add up.
+    """Standard deviations (frames, axes) of the drift relative to a frame, px, by propagation.
 
-    The drift of a frame is a sum over the shifts of all parts in all frames: of its own frame by
-    their shares, and of all others by the constants that are left.
+    The drift of a frame is a weighted sum of the shifts of all parts in all frames: those of its
+    own frame enter by their shares, all others through the fitted constants.
     """
     frames, axes = fit.drift.shape
     variance = np.zeros((frames, axes))

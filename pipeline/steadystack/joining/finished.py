@@ -1,4 +1,4 @@
-"""Runs that are finished, opened to be joined: each measured, and solved in itself."""
+"""Open finished runs to be joined, each measured and solved by itself."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from steadystack.stages import (
 
 @dataclass(frozen=True, eq=False)
 class SolvedSeries:
-    """A series that was measured, and is solved in itself.
+    """A series that was measured, and solved by itself.
 
     Attributes
     ----------
-    name : that tells it from the others
-    setup : the run, with nothing left to decide
+    name : its unique name
+    setup : the run, with all settings decided
     pairs, frames : as measured and solved, without interpolated frames
-    members : indices of the frames that the mean of each connected part is of; none, once, where no
+    members : indices of the frames in the mean of each connected part; a single empty one if no
         frame has a shift
-    known : attributes of its dataset that stay
+    known : attributes of its dataset that are kept
     """
 
     name: str
@@ -62,10 +62,10 @@ class SolvedSeries:
 def open_finished(
     configs: Sequence[Config], *, by_means: bool = True
 ) -> dict[str, tuple[Setup, xr.Dataset]]:
-    """Open the finished runs of these settings, by the name of each series; reads no frame but few.
+    """Open the finished runs of these settings, by name of the series; reads only a few frames.
 
-    Settings of several inputs are one run for each. `by_means`: they are to be joined by their
-    means, else by a drift that they share.
+    Settings with several inputs give a run for each. `by_means`: join them by their means,
+    otherwise by a shared drift.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def open_finished(
 
 
 def _name_series(configs: Sequence[Config]) -> dict[str, Config]:
-    """Name the series after their stacks, or after their datasets where stacks are named alike."""
+    """Name the series after their stacks, or after their datasets if stacks have the same name."""
     named = [pair for config in configs for pair in resolve_inputs(config).items()]
     paths = [config.output.shifts for _, config in named]
     twice = [path for path in paths if paths.count(path) > 1]
@@ -126,7 +126,7 @@ def _open_one(name: str, config: Config, by_means: bool) -> tuple[Setup, xr.Data
 
 
 def _check_joinable(name: str, setup: Setup, by_means: bool) -> None:
-    """Refuse a run whose mean cannot be made, or lies in another frame than its own."""
+    """Refuse a run whose mean cannot be made, or lies in a coordinate frame other than its own."""
     config, search = setup.config, setup.method.search
     if config.motion.is_more_than_shift:
         raise InputError(
@@ -210,7 +210,7 @@ def _check_same_times(found: Mapping[str, tuple[Setup, xr.Dataset]]) -> None:
 
 
 def _check_same_numbers(numbers: Mapping[str, NDArray[np.int64]]) -> None:
-    """Refuse series of other frames of their stacks, where nothing else tells when these were."""
+    """Refuse series that use different frames of their stacks, if no times are known."""
     (first, of_first), *others = numbers.items()
     for name, frames in others:
         if not np.array_equal(frames, of_first):
@@ -236,7 +236,7 @@ def _read_times(shifts: xr.Dataset) -> tuple[NDArray[np.float64], str, bool] | N
 
 
 def solve_again(name: str, setup: Setup, shifts: xr.Dataset, client: Engine = None) -> SolvedSeries:
-    """The series solved in itself, from the pairs that its dataset holds."""
+    """Solve a series by itself, from the pairs in its dataset."""
     pairs, known = read_pairs(shifts), get_lasting_attributes(shifts)
     solve = setup.config.solve.model_copy(update={"interpolate": None})
     alone = replace(setup, config=setup.config.model_copy(update={"solve": solve}))

@@ -1,4 +1,4 @@
-"""One dataset of all frames of several series, in one frame; and one for each of them."""
+"""Make one dataset of all frames of several series, in a common frame, and one for each series."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from steadystack.run_log import collect_versions
 from steadystack.solve import interpolate_missing
 from steadystack.stages import make_run_dataset
 
-# What the dataset of a run says of its frames, and this one of all frames likewise.
+# Variables on frames that are taken from the datasets of runs.
 OF_FRAMES = (
     "frame_shift", "frame_shift_std", "frame_stated_std", "frame_part_std", "frame_status",
     "frame_read_status", "component", "pair_count", "frame_ncc",
 )  # fmt: skip
-# What that of the means says of their pairs.
+# Variables on pairs that are taken from the dataset of the means.
 OF_PAIRS = (
     "pair_reference", "pair_moving", "pair_shift", "pair_shift_std", "pair_residual", "pair_ncc",
     "pair_overlap", "pair_weight", "pair_status",
 )  # fmt: skip
-# Findings about the means that are about the joining; others are of series in time.
+# Findings about the means that concern the joining; others are about series in time.
 OF_MEANS = (
     Reason.STILL_PARTS, Reason.PARTS_LEFT_OUT, Reason.PARTS_NOT_USED, Reason.TURNING,
     Reason.MOVING_PARTS, Reason.ONE_PART, Reason.DETAIL, Reason.COARSE_DETAIL,
@@ -81,12 +81,12 @@ def join_solved(
 
 
 def _is_joined(graph: MeanGraph) -> NDArray[np.bool_]:
-    """Which means have a place in the common frame (means,)."""
+    """Which means have a known place in the common frame (means,)."""
     return np.asarray(np.isfinite(graph.offset).all(axis=1))
 
 
 def _move(series: SolvedSeries, outcome: OutsideOutcome) -> xr.Dataset:
-    """The shifts dataset of a series with its parts where the common frame has them."""
+    """The shifts dataset of a series, with its parts moved into the common frame."""
     frames = move_by_fits(series.pairs, replace(series.frames, outside=outcome), series.members)
     way = series.setup.config.solve.interpolate
     if way is not None:
@@ -153,14 +153,14 @@ def _make_dataset(
 
 
 def tell(meaning: str, unit: str = "") -> dict[str, str]:
-    """What a variable says of itself."""
+    """The attributes of a variable."""
     return {"long_name": meaning} | ({"units": unit} if unit else {})
 
 
 def _place(dataset: xr.Dataset, graph: MeanGraph, number: int) -> dict[str, NDArray[Any]]:
-    """The columns of the frames of a series, with component 0 for all that were joined.
+    """Make the columns of a series' frames, with component 0 for all that were joined.
 
-    Others have no shift: their status is disconnected, if it was one of a frame with a shift.
+    Others have no shift; if they had one before, their status becomes disconnected.
     """
     columns = {name: dataset[name].to_numpy().copy() for name in OF_FRAMES}
     is_joined = bool(_is_joined(graph)[graph.series == number].any())
@@ -178,7 +178,7 @@ def _join_times(
 ) -> tuple[NDArray[Any], dict[str, Any]] | None:
     """The times of all frames, not known (NaN, NaT) of some; None where they cannot be compared.
 
-    They are dates, whatever they count from, or numbers of one unit, as each stack tells them.
+    They are dates, with any reference, or numbers in one unit, as in the stacks.
     """
     datasets = [xr.decode_cf(one[[name for name in ("time",) if name in one]]) for one in datasets]
     known = [one["time"] for one in datasets if "time" in one.coords]
@@ -196,7 +196,7 @@ def _join_times(
 
 
 def describe_run(series: SolvedSeries, dataset: xr.Dataset) -> dict[str, Any]:
-    """What tells which run a series is."""
+    """Describe which run a series is."""
     return {
         "name": series.name,
         "input": dataset.attrs["input"],
@@ -210,7 +210,7 @@ def describe_run(series: SolvedSeries, dataset: xr.Dataset) -> dict[str, Any]:
 def _judge(
     series: Sequence[SolvedSeries], graph: MeanGraph, moved: Mapping[str, xr.Dataset]
 ) -> Iterator[Finding]:
-    """Find what speaks against the joined shifts: of series, of their means, and of parts lost."""
+    """Find what speaks against the joined shifts: in series, their means, or lost parts."""
     joined = _is_joined(graph)
     for number, one in enumerate(series):
         for finding in Verdict.read(moved[one.name].attrs).findings:
@@ -226,7 +226,7 @@ def _judge(
 
 
 def _tell_lost(series: SolvedSeries, graph: MeanGraph, number: int) -> str:
-    """Tell in words which part of a series was not found in the others, and why."""
+    """Describe which part of a series was not found in the others, and why."""
     fits = graph.make_outcome(number, "").fits
     lost = [fit.status for fit in fits if not fit.is_known]
     part = "" if len(fits) == 1 else f"{len(lost)} of its {len(fits)} connected parts: "

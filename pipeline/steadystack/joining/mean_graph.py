@@ -1,4 +1,4 @@
-"""The means of several series, measured against each other, and where each of them lies."""
+"""Measure the means of several series against each other, and solve for where each lies."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ from steadystack.planning import make_series
 from steadystack.readers import ArrayFrames, digest_content
 from steadystack.stages import measure_series, solve_in_memory
 
-# By how much a mean lies elsewhere than the frames that were moved into it, px: what interpolation
-# and rims that not all frames show leave, as seen where noise leaves less.
+# Position error, px, of a mean relative to the frames averaged in it, due to interpolation and to
+# rims that not all frames show; observed where noise is lower.
 OF_MOVING = 0.0015
 
 
 @dataclass(frozen=True, eq=False)
 class MeanGraph:
-    """Where the means of some series lie: one for each connected part of a series.
+    """Where the means of series lie, one mean for each connected part of a series.
 
     Attributes
     ----------
-    series, component : (means,) which series a mean is of, and which connected part of it
-    frames : (means,) how many frames it is of
+    series, component : (means,) the series of a mean, and the connected part of it
+    frames : (means,) number of frames averaged
     offset : (means, axes) pixels, what is added to all shifts of the part; NaN: not known
     covariance : (means, means, axes), px²: of the offsets, relative to that of `anchor`
     solved : the shifts dataset of the means, each a frame of it
-    anchor : the mean whose part keeps its shifts; None: no two of them were found in each other
+    anchor : the mean whose part keeps its shifts; None: no two means match
     """
 
     series: NDArray[np.int64]
@@ -74,7 +74,7 @@ class MeanGraph:
         return np.where(apart, FrameStatus.DISCONNECTED.code, status).astype(np.int8)
 
     def make_outcome(self, number: int, path: str) -> OutsideOutcome:
-        """What became of the parts of one series, as where shifts are relative to an image."""
+        """The outcome for the parts of one series, in the form used for an external reference."""
         fits = [self._make_fit(mean) for mean in np.flatnonzero(self.series == number).tolist()]
         return OutsideOutcome(path, digest_content(self.offset), tuple(fits))
 
@@ -102,10 +102,10 @@ class MeanGraph:
 def measure_means(series: Sequence[SolvedSeries], client: Engine = None) -> MeanGraph:
     """Measure all means of the series against each other, and solve for where each lies.
 
-    Pairs are measured as those of a run that searches every shift at which two frames overlap, and
-    where they have a shift, fine detail has to say the same: shading is alike in all images of a
-    camera. Where it wins over the scene, and a mean has no place so, all are measured without it.
-    The first series keeps its shifts, if another one was found in it.
+    Pairs are measured as in a run that searches every shift at which two frames overlap. Where they
+    have one, fine detail must confirm it, as shading is the same in all images of a camera. If
+    shading outweighs the scene, so that a mean has no place, all are measured again without it. The
+    first series keeps its shifts, if another one was found in it.
     """
     nodes = [
         (number, part) for number, one in enumerate(series) for part in range(len(one.members))
@@ -137,7 +137,7 @@ def measure_means(series: Sequence[SolvedSeries], client: Engine = None) -> Mean
 
 
 def _find_in_one(solved: xr.Dataset) -> Bools:
-    """Find the means that are connected with the first that is with any (means,)."""
+    """Find the means (means,) connected with the first one that is connected with any."""
     return np.asarray(solved["component"].to_numpy() == 0)
 
 
@@ -148,7 +148,7 @@ def _solve_means(
     means: Sequence[SeriesMean],
     client: Engine,
 ) -> xr.Dataset:
-    """Measure the means, stacked up, as frames of a series, under a high-pass; solve for each."""
+    """Measure the means as frames of a series, under a high-pass, and solve for each."""
     series = make_series(ArrayFrames.checked(stack))
     setup, table, engine = measure_series(_make_settings(config, high_pass), series, client)
     _confirm(table, means, setup.method)
@@ -156,9 +156,9 @@ def _solve_means(
 
 
 def _make_mean(series: SolvedSeries, component: int) -> SeriesMean:
-    """Make the mean of a connected part of a series, without its filters; not valid: there is none.
+    """Make the mean of a connected part of a series, unfiltered; no valid pixels if there is none.
 
-    Filters are for all means, and come when these are measured.
+    Filters are the same for all means, and are applied when these are measured.
     """
     members, setup = series.members[component], series.setup
     conditioning = replace(setup.method.conditioning, low_pass=None, high_pass=None)
@@ -173,7 +173,7 @@ def _make_mean(series: SolvedSeries, component: int) -> SeriesMean:
 
 
 def _stack_up(means: Sequence[SeriesMean]) -> NDArray[np.float32]:
-    """Stack up means of different shapes, each with its first pixel at the first; NaN elsewhere."""
+    """Stack means of different shapes, aligned at their first pixels; NaN elsewhere."""
     shape = np.max([mean.values.shape for mean in means], axis=0)
     stack = np.full((len(means), *shape), np.nan, np.float32)
     for image, mean in zip(stack, means, strict=True):
@@ -203,7 +203,7 @@ def _make_settings(config: Config, high_pass: float | str | None) -> Config:
 
 
 def _confirm(pairs: PairTable, means: Sequence[SeriesMean], method: Method) -> None:
-    """Take the shift from pairs of means whose fine detail says another one, or none."""
+    """Remove the shift of pairs of means whose fine detail has another shift, or none."""
     for row in np.flatnonzero(pairs.ok).tolist():
         reference, moving = (means[frame[row]] for frame in (pairs.reference, pairs.moving))
         plain = Registration(
@@ -227,9 +227,9 @@ def _compute_covariance(
 ) -> NDArray[np.float64]:
     """Compute the covariance of the shifts of means relative to the anchor (means, means, axes).
 
-    How they are correlated follows from the graph of the pairs and their weights, how large they
-    are from their standard deviations; what moving frames does to a mean is in all pairs of it. NaN
-    where a mean has no shift.
+    Correlations follow from the graph of pairs and their weights, sizes from the standard
+    deviations; the error from moving frames (`OF_MOVING`) is in all pairs of a mean. NaN where a
+    mean has no shift.
     """
     std = solved["frame_shift_std"].to_numpy()
     covariance = np.full((len(std), *std.shape), np.nan)

@@ -1,4 +1,4 @@
-"""Which positions count in which frames: majorities of which all agree."""
+"""Decide which positions count in which frames, by majorities whose members all agree."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from steadystack.joining.drift_fit import (
 from steadystack.model import Bools, Ints
 from steadystack.pairs import CONTRADICTS, NEAR_PX
 
-# Steps of what is settled step by step: medians, and which positions count where.
+# Iterations of medians, and of the choice of positions that count.
 STEPS = 12
-# By how much errors of all positions may be stated too small at most: what differs by more
-# contradicts. They are, from so many over the root of the number of values on.
+# Largest factor by which all stated errors may be too small (positions that differ by more
+# contradict each other), and how significant that must be, over the root of the number of values.
 MOST_UNDERSTATED, BEYOND_CHANCE = 2.0, 5.0
 MEDIAN_OF_SQUARES = 0.455  # of values of variance 1
-# A position goes its own way that is typically so many times further off than its errors say.
+# A position moves by itself if it is typically this many times further off than its errors state.
 TYPICALLY_OFF = 3.0
-# Pairs of positions, in all frames together, that are compared at once.
+# Pairs of positions, over all frames, that are compared at once.
 AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Votes:
-    """Which parts count in which frames (parts, frames), and what became of positions.
+    """Which parts count in which frames (parts, frames), and the outcome for positions.
 
     `offset` is the constant of each part (parts, axes), px; the others are as in `SharedDrift`.
     """
@@ -47,10 +47,10 @@ class Votes:
 def vote(
     values: NDArray[np.float64], variance: NDArray[np.float64], owner: Ints, count: int
 ) -> Votes:
-    """Find the parts that count: in every frame a majority of which all agree.
+    """Find the parts that count: in every frame a majority whose members all agree.
 
-    A position that contradicts others in most of its frames, or typically is further off than its
-    errors say, counts in none, and is not asked again.
+    A position that contradicts others in most of its frames, or is typically further off than its
+    errors state, counts in none, and is dropped for good.
     """
     known = find_known(values)
     has_shift = merge_by_position(known, owner, count)
@@ -77,7 +77,7 @@ def vote(
     used &= _find_linked(used)[:, None]
     asked = has_shift.any(axis=1)
     if asked.sum() > 1 and 2 * (asked & agrees).sum() <= asked.sum():
-        used = np.zeros_like(used)  # nobody knows who is right
+        used = np.zeros_like(used)  # it is not known which is right
     lonely = np.asarray((apart & agrees[owner, None]).any(axis=0))
     return Votes(used, offset, contradicts, agrees, lonely)
 
@@ -89,9 +89,9 @@ def _find_furthest(
     owner: Ints,
     agrees: Bools,
 ) -> Bools:
-    """Which position that agrees is furthest off (positions,), if that is typically too far.
+    """Which of the agreeing positions is furthest off (positions,), if it is typically too far off.
 
-    A slow way of its own contradicts nobody in the frames that are near its middle.
+    A slow drift of its own contradicts no other position near the middle of its frames.
     """
     off = find_residual(fit, values)
     squared = off**2 / (variance * leave_room(fit.share)) / MEDIAN_OF_SQUARES
@@ -104,7 +104,7 @@ def _find_furthest(
 
 
 def merge_by_position(of_parts: Bools, owner: Ints, count: int) -> Bools:
-    """Which is so (positions, frames) of what is so of their parts (parts, frames)."""
+    """Mark positions (positions, frames) for which any of their parts (parts, frames) is marked."""
     found = np.zeros((count, of_parts.shape[1]), bool)
     for row, position in enumerate(owner):
         found[position] |= of_parts[row]
@@ -112,9 +112,9 @@ def merge_by_position(of_parts: Bools, owner: Ints, count: int) -> Bools:
 
 
 def _guess_offsets(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The constants of parts (parts, axes) by medians alone, which half of the parts cannot move.
+    """Estimate the constants of parts (parts, axes) by medians, which resist half the parts.
 
-    Parts that have no frame in common with others, nor by others, get one of their own.
+    Parts not linked to others by common frames get a constant of their own.
     """
     known = find_known(values)
     offset = np.full((len(values), values.shape[2]), np.nan)
@@ -134,10 +134,10 @@ def _guess_offsets(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def find_common_widening(values: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
-    """By what the variances of all parts are to be multiplied, as most of them are too small.
+    """Factor for the variances of all parts, if most of them are stated too small.
 
-    By the median of parts, and of what each of these differs by from the median of all: some that
-    go their own way cannot change it much.
+    From medians over parts, and over the residuals of each from the median of all, so that a few
+    that move by themselves hardly change it.
     """
     known = find_known(values)
     number = known.sum(axis=0)
@@ -157,10 +157,10 @@ def find_common_widening(values: NDArray[np.float64], variance: NDArray[np.float
 def _leave_out(
     centred: NDArray[np.float64], variance: NDArray[np.float64], counted: Bools
 ) -> Bools:
-    """Which of the parts that are counted (parts, frames) stay, once none contradicts another.
+    """Which of the counted parts (parts, frames) are left when none contradicts another.
 
-    Those that contradict most go first, all that do so alike: of two that only contradict each
-    other, none stays.
+    Those with the most contradictions go first, ties together: of two that only contradict each
+    other, neither stays.
     """
     count, frames, axes = centred.shape
     stays = counted.copy()
@@ -186,7 +186,7 @@ def _leave_out(
 
 
 def _find_linked(used: Bools) -> Bools:
-    """The parts (parts,) that have frames in common, also by others: the set of most frames."""
+    """The largest set (by frames) of parts (parts,) linked by common frames, directly or not."""
     together = (used.astype(np.float32) @ used.T.astype(np.float32)) > 0
     left, best = used.any(axis=1), np.zeros(len(used), bool)
     while left.any():

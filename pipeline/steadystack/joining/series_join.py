@@ -1,4 +1,4 @@
-"""From the settings of finished runs to their series in one frame, on disk."""
+"""Align the series of finished runs, given by their settings, and write the result."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def join_series(
             _save(joined.each[name], path)
             copy_camera_images(found[name][0].config.output.shifts, path)
         else:
-            get_place(path).discard()  # of an earlier call, in a frame that is no more
+            get_place(path).discard()  # from an earlier call, in an obsolete frame
     return joined.dataset
 
 
@@ -106,7 +106,7 @@ def _choose_targets(
     each: str | None,
     overwrite: bool,
 ) -> dict[str, str]:
-    """Choose where the shifts of each series go; refuses what would replace something else."""
+    """Choose where the shifts of each series go; refuses to replace anything else."""
     folder = None if each is None else get_place(each)
     targets = (
         {} if folder is None else {name: folder.get_child(f"{name}.zarr").path for name in found}

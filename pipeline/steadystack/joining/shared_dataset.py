@@ -1,4 +1,4 @@
-"""The dataset of a drift that positions share; and one for each of them."""
+"""Make the dataset of a drift that positions share, and one for each position."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from steadystack.quality import LARGE_ERROR_PX
 from steadystack.run_log import collect_versions
 from steadystack.stages import make_run_dataset
 
-# Reasons for the verdict of a position that the others compensate, or that the shared drift states
-# again; not those that a camera or a scene may give to all positions alike.
+# Reasons for a position's verdict that the other positions compensate, or that the shared drift
+# repeats; not those that a camera or a scene may cause in all positions.
 COMPENSATED = (
     Reason.LOST_FRAMES, Reason.PARTS, Reason.LARGE_ERRORS, Reason.ANCHOR, Reason.DISSIMILAR_FRAMES,
     Reason.REJECTED_PAIRS, Reason.CONTRADICTIONS, Reason.PAIRS_LOW_NCC, Reason.PAIRS_AMBIGUOUS,
     Reason.PAIRS_LOW_OVERLAP,
 )  # fmt: skip
-# The share of its frames in which a position may contradict the others before that is worth a look.
+# Largest share of its frames in which a position may contradict the others without being reported.
 MAY_CONTRADICT = 0.05
-# A position that is so many times further off than its errors say is worth a look.
+# A position this many times further off than its errors state is reported.
 FAR_OFF = 2.0
-# The share of frames without any shift that makes all of them unreliable.
+# The share of frames without a shift that makes the result unreliable.
 MANY_LOST = 0.5
 
 
@@ -98,7 +98,7 @@ def join_shared_drift(series: Sequence[SolvedSeries], path: str = "") -> JoinedS
 
 
 def _make_columns(drift: SharedDrift, status: NDArray[np.int8]) -> dict[str, NDArray[Any]]:
-    """The columns of frames that the shared drift fills in, as a shifts dataset has them."""
+    """The columns on frames given by the shared drift, in the form of a shifts dataset."""
     return {
         "frame_shift": drift.shift,
         "frame_shift_std": drift.std,
@@ -110,7 +110,7 @@ def _make_columns(drift: SharedDrift, status: NDArray[np.int8]) -> dict[str, NDA
 def _describe_positions(
     drift: SharedDrift,
 ) -> dict[str, tuple[tuple[str, ...], Any, dict[str, str]]]:
-    """What the joined dataset says of every position."""
+    """The variables on positions in the joined dataset."""
     return {
         "series_residual": (("series", "frame", "axis"), drift.residual, tell(
             "shift of the series, up to a constant of its own, minus the shared drift; where the "
@@ -133,7 +133,7 @@ def _describe_positions(
 def _put_into(
     own: xr.Dataset, columns: dict[str, NDArray[Any]], told: dict[str, str]
 ) -> xr.Dataset:
-    """The dataset of a position with the shared shifts; of its pairs it says what it did."""
+    """The dataset of a position with the shared shifts; its pairs are unchanged."""
     known = np.isfinite(columns["frame_shift"]).all(axis=1)
     status = own["frame_status"].to_numpy()
     has_cause = ~known & (status != FrameStatus.OK.code)
@@ -155,7 +155,7 @@ def _put_into(
 
 
 def _find_status(series: Sequence[SolvedSeries], drift: SharedDrift) -> NDArray[np.int8]:
-    """The status of the shared shift of every frame: ok, or why there is none."""
+    """The status of every frame's shared shift: ok, or why there is none."""
     own = np.stack([one.frames.status for one in series])
     status = np.full(own.shape[1], FrameStatus.OK.code, np.int8)
     for frame in np.flatnonzero(~drift.known).tolist():
@@ -169,7 +169,7 @@ def _find_status(series: Sequence[SolvedSeries], drift: SharedDrift) -> NDArray[
 
 
 def _describe(drift: SharedDrift, position: int) -> dict[str, Any]:
-    """What became of a position; null: not known."""
+    """Describe the outcome of a position; null: not known."""
     values = {"rms_px": float(drift.rms[position]), "excess": float(drift.excess[position])}
     return {
         "agrees": bool(drift.agrees[position]),
@@ -181,7 +181,7 @@ def _describe(drift: SharedDrift, position: int) -> dict[str, Any]:
 def _judge(
     series: Sequence[SolvedSeries], drift: SharedDrift
 ) -> Iterator[tuple[str | None, Finding]]:
-    """Find what speaks against the shared drift: of whom (None: all of it), and what."""
+    """Find what speaks against the shared drift: of which position (None: all), and what."""
     has_any = drift.has_shift.any(axis=1)
     asked, agree = int(has_any.sum()), int((has_any & drift.agrees).sum())
     if asked == 1:
@@ -216,7 +216,7 @@ def _judge(
 
 
 def _tell_own_drift(name: str, drift: SharedDrift, position: int) -> str | None:
-    """Tell in words how a position contradicts the others; None: it does not."""
+    """Describe how a position contradicts the others; None: it does not."""
     fights, count = (int(one[position].sum()) for one in (drift.contradicts, drift.has_shift))
     where = f"it contradicts others in {fights} of its {count} frames"
     if not drift.agrees[position]:
@@ -237,10 +237,10 @@ def _tell_own_drift(name: str, drift: SharedDrift, position: int) -> str | None:
 def _judge_positions(
     series: Sequence[SolvedSeries], drift: SharedDrift, own: Sequence[xr.Dataset]
 ) -> Iterator[tuple[str, Finding]]:
-    """Findings of the runs of positions that count, as far as the others do not make them good.
+    """Findings of the runs of positions that count, unless the others compensate for them.
 
-    What makes a position unreliable is for all to look at, and makes all of them so if it is in
-    most.
+    What makes a position unreliable makes the whole result unreliable if that holds for half of
+    them or more, else worth a check.
     """
     counting = [n for n in range(len(series)) if drift.agrees[n] and drift.has_shift[n].any()]
     shares = [2 * drift.is_alone[n].sum() < drift.has_shift[n].sum() for n in range(len(series))]

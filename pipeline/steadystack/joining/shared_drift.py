@@ -1,8 +1,8 @@
-"""One drift for all positions that share a stage, from the shifts of each.
+"""Solve for one drift of all positions that share a stage, from the shifts of each.
 
-Shifts of a position are those of the stage, and a constant, as each is relative to a frame of its
-own. Positions are weighted by their errors; where some contradict each other, those count that
-agree with over half of them. Numbers in, numbers out: nothing here reads a file.
+The shifts of a position are those of the stage plus a constant, as each is relative to a frame of
+its own. Positions are weighted by their errors; where some contradict each other, those that agree
+with more than half of all count. Nothing here reads a file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from steadystack.quality import widen_errors
 
 @dataclass(frozen=True, eq=False)
 class PositionPart:
-    """Shifts (frames, axes), px, of a connected part of the position of that number; else NaN."""
+    """Shifts (frames, axes), px, of a connected part of a position; NaN in other frames."""
 
     position: int
     shift: NDArray[np.float64]
@@ -47,14 +47,14 @@ class SharedDrift:
     ----------
     shift, std : (frames, axes) px; NaN where not known; relative to `anchor`
     anchor : the first frame that counts, at 0; None: none does
-    weight : (positions, frames), how much of the drift in a frame is from a position, 0 to 1
+    weight : (positions, frames), contribution of a position to the drift in a frame, 0 to 1
     residual : (positions, frames, axes) px: shift of the position, without its constant, minus the
         drift; where no frame of that is known, minus the median of the positions
-    excess : (positions,) these over what is stated, root mean square; NaN where nothing is known
+    excess : (positions,) residuals over stated errors, root mean square; NaN where not known
     has_shift, contradicts : (positions, frames), and in which of these it contradicts others
     agrees : (positions,) all but those that contradict others in more than half of their frames, or
         typically are much further off than is stated
-    apart : (frames,) those that have nothing to do with the others, as no position has both
+    apart : (frames,) frames not linked with the others by any position
     """
 
     shift: NDArray[np.float64]
@@ -70,7 +70,7 @@ class SharedDrift:
 
     @property
     def is_alone(self) -> Bools:
-        """Where the drift is that of one position, nearly (positions, frames)."""
+        """Where the drift is practically that of one position (positions, frames)."""
         return np.asarray(self.weight >= ALL_OF_IT)
 
     @cached_property
@@ -90,7 +90,7 @@ class SharedDrift:
 def list_parts(series: Sequence[SolvedSeries]) -> Iterator[PositionPart]:
     """List the connected parts of series, with their errors as datasets state them.
 
-    A series without any has one of which nothing is known.
+    A series without any gets one part in which nothing is known.
     """
     for position, one in enumerate(series):
         frames = widen_errors(one.frames, one.known)
@@ -99,7 +99,7 @@ def list_parts(series: Sequence[SolvedSeries]) -> Iterator[PositionPart]:
             yield PositionPart(position, unknown, ShiftErrors.independent(unknown))
         for component in range(len(frames.anchors)):
             errors = find_shift_errors(one.pairs, frames, component)
-            codec = errors.known[:, None] * one.setup.series.codec_std**2  # each frame by itself
+            codec = errors.known[:, None] * one.setup.series.codec_std**2  # independent per frame
             errors = replace(errors, own=errors.own + codec)
             shift = np.where(errors.known[:, None], frames.shift, np.nan)
             yield PositionPart(position, shift, errors)

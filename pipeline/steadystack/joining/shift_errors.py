@@ -1,8 +1,8 @@
-"""How well the shifts of a series are known among each other, whichever of its frames is at 0.
+"""Estimate how well the shifts of a series are known, independent of which frame is at 0.
 
-What a dataset states is relative to the anchor, whose own error is in all others and nowhere in its
-own: weights made of that would trust the anchor without end. Here a constant that is common to all
-frames of a connected part is left out, and the error of each is that about their mean.
+The errors in a dataset are relative to the anchor, whose own error is part of all others while it
+has none itself: weights from them would trust the anchor infinitely. Here a constant common to all
+frames of a connected part is removed, so that errors are relative to their mean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from steadystack.model import Bools, FrameTable, PairTable
 from steadystack.solve import System
 
-# Of an error, px: those of images without noise are as good as nothing.
+# Smallest error, px: those of images without noise are practically 0.
 LEAST_STD = 1e-6
 
 
@@ -30,8 +30,8 @@ class ShiftErrors:
     Attributes
     ----------
     known : (frames,) which frames are of the part
-    own : (frames, axes) px², what is a frame's own; 0 of others
-    unit : (axes,), what the weights of the graph are off
+    own : (frames, axes) px², a frame's own variance; 0 for other frames
+    unit : (axes,), factor by which the graph's weights are wrong
     graph : the pairs of the part; None: the errors are the frames' own alone
     weights : of the pairs of the graph, 1/px²
     """
@@ -50,7 +50,7 @@ class ShiftErrors:
 
     @classmethod
     def independent(cls, variance: NDArray[np.float64]) -> ShiftErrors:
-        """Errors (frames, axes), px², that have nothing to do with each other; NaN: not known."""
+        """Independent errors (frames, axes), px²; NaN: not known."""
         known: Bools = np.asarray(np.isfinite(variance).all(axis=1))
         own = np.where(known[:, None], variance + LEAST_STD**2, 0).astype(np.float64)
         return cls(known, own, np.zeros(variance.shape[1]))
@@ -75,7 +75,7 @@ class ShiftErrors:
         return diagonal
 
     def compute_variance(self) -> NDArray[np.float64]:
-        """The variances about the mean of the part (frames, axes), px²; NaN of other frames."""
+        """The variances about the mean of the part (frames, axes), px²; NaN for other frames."""
         variance = self.diagonal.copy()
         share = self.known[:, None] / max(int(self.known.sum()), 1)
         for axis in range(variance.shape[1]):
@@ -88,8 +88,8 @@ class ShiftErrors:
 def find_shift_errors(pairs: PairTable, frames: FrameTable, component: int) -> ShiftErrors:
     """Find the errors of the frames of a connected part of a solved series.
 
-    The graph of its pairs tells how they are spread, the deviations from the anchor how large they
-    are; what these have beyond it is each frame's own, and the anchor has what is usual.
+    The graph of its pairs gives their pattern, the deviations from the anchor their size. What the
+    latter exceed the pattern by is each frame's own; the anchor is given the usual amount.
     """
     known = frames.component == component
     known &= np.isfinite(frames.shift).all(axis=1) & np.isfinite(frames.shift_std).all(axis=1)

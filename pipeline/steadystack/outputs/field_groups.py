@@ -1,4 +1,4 @@
-"""Write displacements of points as an OME-Zarr group of their own, which holds no pixels."""
+"""Write displacements of points as a separate OME-Zarr group without pixels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from steadystack.model import InputError, UnreachableError
 from steadystack.ome import FOLDER
 from steadystack.outputs.progress import OWN
 
-FIELDS = "displacements"  # what `OWN` of such a group holds, and no other output's
+FIELDS = "displacements"  # what only such a group has in its attribute `OWN`
 LEVEL = "0"  # the array of a field in its group
-CHUNK_VALUES = 2**17  # as many frames as hold so many make a chunk
+CHUNK_VALUES = 2**17  # most values of a chunk, which is of whole frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class FieldArray:
     attributes : of its group
     names : of its dimensions: time, the component, and those of space
     shape : along these
-    make_frame : makes what belongs to an index along time, float64 of ``shape[1:]``
+    make_frame : makes the values at an index along time, float64 of ``shape[1:]``
     """
 
     attributes: Mapping[str, Any]
@@ -41,7 +41,7 @@ class FieldArray:
 
 
 def check_own_fields(path: str) -> None:
-    """Raise InputError if anything is at a path but a group that `replacing_own_fields` wrote."""
+    """Raise InputError if there is anything at a path but a group from `replacing_own_fields`."""
     place = get_place(path)
     if not place.is_occupied():
         return
@@ -62,7 +62,7 @@ def check_own_fields(path: str) -> None:
 
 
 def _holds_only(path: str, names: Sequence[str]) -> bool:
-    """Whether nothing lies in a group but these fields."""
+    """Whether a group contains nothing but these fields."""
     groups = ["", f"{FOLDER}/", *(f"{FOLDER}/{name}/" for name in names)]
     metadata = {f"{group}zarr.json" for group in groups}
     levels = tuple(f"{FOLDER}/{name}/{LEVEL}/" for name in names)
@@ -72,9 +72,9 @@ def _holds_only(path: str, names: Sequence[str]) -> bool:
 
 @contextmanager
 def replacing_own_fields(path: str) -> Iterator[Path]:
-    """A path to write a group of fields at, which takes its place when all went well.
+    """Give a path to write a group of fields to, which is moved into place on success.
 
-    Raises InputError if what is there was not made here, or holds more.
+    Raises InputError if the existing group was not made here, or contains more.
     """
     check_own_fields(path)
     with get_place(path).replacing() as new:
@@ -91,7 +91,7 @@ def write_fields(
 
     Parameters
     ----------
-    attributes, about : of the group, and what else we tell of it, as ``steadystack``
+    attributes, about : of the group, and our own metadata, stored as ``steadystack``
     """
     own = {OWN: {FIELDS: list(fields), **about}}
     root = zarr.create_group(path, zarr_format=3, attributes={**attributes, **own})

@@ -1,4 +1,4 @@
-"""What a corrected stack was written with, and chunks of it that stay when its series has grown."""
+"""Record what a corrected stack was written with, and keep chunks of it when its series grows."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ MAX_LEVELS = 64  # more than an image can have: each has half the pixels along a
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """What a whole corrected stack was written with.
+    """What a complete corrected stack was written with.
 
     Attributes
     ----------
     path : where it is
-    digest : of all that its pixels follow from
+    digest : of all that determines its pixels
     how : hash of its settings
-    fingerprint : of the measuring that its shifts are of
+    fingerprint : of the measurement that its shifts are from
     sides : of the regions that tasks wrote, per array axis
-    shift : (frames, axes) pixels, as frames were moved; NaN: it is blank; infinite: pixels of it
-        were missing, or it could not be read
+    shift : (frames, axes) pixels, as frames were moved; NaN: blank; infinite: pixels were missing,
+        or the frame could not be read
     linear : (frames, axes, axes) about the middle of a frame; None: frames were shifted alone
     fraction : known share of every frame and channel (frames, channels)
     """
@@ -49,7 +49,7 @@ class Written:
 
 
 def read_written(path: str) -> Written | None:
-    """Read what the corrected stack at a path was written with; None: there is none that tells."""
+    """Read what the corrected stack at a path was written with; None: not known."""
     place = get_place(path)
     if not place.open_build().is_whole():
         return None
@@ -63,13 +63,13 @@ def read_written(path: str) -> Written | None:
             tuple(map(int, own["sides"])), shift, linear, fraction.reshape(len(shift), -1),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, FileNotFoundError):
-        return None  # it was written by an earlier version, or is none of ours
+        return None  # it was written by an earlier version, or is not ours
 
 
 def check_image_holds_no_more(path: str, key: str) -> None:
-    """Raise InputError if the stack or mean at a path, to be replaced, holds what others put there.
+    """Raise InputError if the stack or mean to be replaced at a path contains additions by others.
 
-    That may be labels, or notes. What is none of ours is not looked at.
+    These may be labels, or notes. Only images of ours are checked.
     """
     place = get_place(path)
     if not path.rstrip("/").endswith(".zarr") or not place.open_build().is_whole():
@@ -105,7 +105,7 @@ def write_motion(
 
 
 def is_laid_out_alike(spec: PyramidSpec, path: str) -> bool:
-    """Whether chunks of the image at a path are those of one that is laid out, frame by frame."""
+    """Whether the image at a path has the same chunks per frame as one being laid out."""
     ours, theirs = (zarr.open_group(name, mode="r") for name in (spec.path, path))
     time = spec.axes.index("t")
     return all(
@@ -116,9 +116,9 @@ def is_laid_out_alike(spec: PyramidSpec, path: str) -> bool:
 
 
 def link_region(spec: PyramidSpec, path: str, regions: Mapping[str, Slices]) -> bool:
-    """Link the chunks of a region from the image at a path to the one that is laid out.
+    """Link the chunks of a region from the image at a path into the one being laid out.
 
-    `regions` are its slices by the name of the array. False: not all of its chunks are there.
+    `regions` are its slices by name of the array. False: some of its chunks are missing.
     """
     return all(
         link_file(f"{path}/{key}", f"{spec.path}/{key}")
@@ -149,7 +149,7 @@ def _open(group: zarr.Group, name: str) -> zarr.Array[Any]:
 
 
 def _describe(array: zarr.Array[Any], time: int) -> str:
-    """Describe all of an array but how many frames it has."""
+    """Describe an array, except its number of frames."""
     shape = [size for axis, size in enumerate(array.shape) if axis != time]
     metadata = array.metadata.to_dict() | {"shape": shape}
     return json.dumps(metadata, sort_keys=True, default=str)

@@ -1,8 +1,8 @@
-"""Tell files that this program made from those of others, which no output replaces.
+"""Distinguish files made by this program from others, which no output replaces.
 
-Pages and pictures bear a mark inside. Tables and layers have no room for one: a hidden file beside
-them keeps the digest of what was written, so that a table that somebody edited is theirs. Both can
-tell of which run they are, too.
+Pages and pictures carry a mark inside. Tables and layers have no room for one: a hidden file beside
+them keeps the digest of what was written, so that an edited table counts as the user's. Both can
+also record which run they are from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from steadystack.durable import get_place
 from steadystack.model import InputError
 
 NAME = "steadystack"
-# What the first or last bytes of a file hold that was made here, by its suffix.
+# What the first or last bytes of a file made here contain, by suffix.
 MARKS = {
     ".html": (b'<meta name="generator" content="steadystack">', b"<!-- made by steadystack -->"),
     ".png": (b"Software\x00steadystack",),
@@ -28,18 +28,18 @@ MARKS = {
 PREVIEW_MARK = b'<meta name="steadystack" content="preview">'
 SEARCHED_BYTES = 2**16  # at either end of a file
 DIGESTS = ".steadystack-digest"
-DIGEST = re.compile(r"[0-9a-f]{64}(=.*)?")  # an entry of it, which may tell the origin
-OF_RUN = "steadystack-run"  # what stands before the name of a run, in pages and pictures
+DIGEST = re.compile(r"[0-9a-f]{64}(=.*)?")  # an entry of it, which may contain the origin
+OF_RUN = "steadystack-run"  # precedes the name of a run, in pages and pictures
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What an image of a run tells of where it comes from; "" where it does not.
+    """Where an image of a run comes from; "" where not recorded.
 
     Attributes
     ----------
-    digest : of what it is made of
-    fingerprint : of the measuring
+    digest : of what it is made from
+    fingerprint : of the measurement
     run : its name, see `name_run`
     """
 
@@ -58,9 +58,9 @@ class Origin:
 
 
 def name_run(shifts: str, path: str) -> str:
-    """Name a run for what it writes to a path: by where its dataset lies, seen from there.
+    """Name a run for an output at a path: by the relative path to its dataset.
 
-    The name stays if both are moved together, and holds no path.
+    The name is the same if both are moved together, and reveals no path.
     """
     to, folder = get_place(shifts).location, get_place(path).location[:-1]
     common = 0
@@ -71,9 +71,9 @@ def name_run(shifts: str, path: str) -> str:
 
 
 def is_of_state(path: str, run: str) -> bool:
-    """Whether there is a page or picture at a path, made here for the very state that `run` names.
+    """Whether there is a page or picture at a path, made here for exactly the state named by `run`.
 
-    That is the name of a run, and what it was then, as the page was given it.
+    That is the name of a run plus its state, as written into the page.
     """
     return get_place(path).is_file() and f"{OF_RUN} {run}".encode("ascii") in _read_ends(path)
 
@@ -81,7 +81,7 @@ def is_of_state(path: str, run: str) -> bool:
 def make_figure_metadata(suffix: str, run: str = "") -> dict[str, str | None]:
     """The metadata that marks a figure, as matplotlib's ``savefig`` takes it; it has no date.
 
-    `run` is the name of the run that it is of; "": of none.
+    `run` is the name of its run; "": none.
     """
     of_run: dict[str, str | None] = {}
     if run:
@@ -93,7 +93,7 @@ def make_figure_metadata(suffix: str, run: str = "") -> dict[str, str | None]:
 
 
 def mark_page(path: Path, run: str = "") -> None:
-    """Mark an HTML file of another library as one that was made for a run, of that name."""
+    """Mark an HTML file written by another library as made for the run of that name."""
     with path.open("ab") as file:
         file.write(b"\n" + MARKS[".html"][1] + b"\n")
         if run:
@@ -117,18 +117,18 @@ def check_own_file(path: str, key: str = "") -> None:
 
 
 def check_of_run(path: str, run: str, key: str) -> None:
-    """Raise InputError if the page or picture at a path, made here, is of another run.
+    """Raise InputError if the page or picture at a path was made here for another run.
 
     Parameters
     ----------
-    run : the name of ours, see `name_run`
+    run : the name of this run, see `name_run`
     key : of the settings, for the error
     """
     place = get_place(path)
     if not place.is_file() or PurePath(path).suffix not in MARKS:
         return
     found = re.search(rf"{OF_RUN} (\w+)".encode(), _read_ends(path))
-    if found and not found[1].startswith(run.encode("ascii")):  # other bytes may follow
+    if found and not found[1].startswith(run.encode("ascii")):  # other bytes may follow it
         raise InputError(
             f"{key} {path} is the page of another run, whose output.shifts is another: it will not "
             f"be overwritten; set another {key}, or move it"
@@ -152,15 +152,15 @@ def check_own_preview(path: str) -> None:
 
 @contextmanager
 def replacing_own_file(path: str, key: str = "", origin: Origin | None = None) -> Iterator[Path]:
-    """A path to write a file at, which takes its place when all went well.
+    """Give a path to write a file to, which is moved into place on success.
 
-    `origin` is where the file comes from, for files without room for it, which `read_kept_origin`
-    finds again. Raises InputError if what is there was not made here, or was put there meanwhile.
+    `origin` is kept beside files that have no room for it; `read_kept_origin` finds it again.
+    Raises InputError if the existing file was not made here, or was put there meanwhile.
     """
     check_own_file(path, key)
     with get_place(path).replacing() as new:
         yield new
-        check_own_file(path, key)  # writing takes long, and somebody may have put theirs there
+        check_own_file(path, key)  # writing takes long; a foreign file may be there by now
         if PurePath(path).suffix not in MARKS:
             _keep_digests(path, new, origin)
 
@@ -209,7 +209,7 @@ def _read_content_digest(path: str) -> str:
 
 
 def _check_own_digests(path: str) -> None:
-    """Raise InputError if something else is where the digests of a file at a path are kept."""
+    """Raise InputError if a foreign file is where the digests of a file at a path are kept."""
     kept = get_place(_get_digests_path(path))
     if not kept.is_occupied():
         return
@@ -229,7 +229,7 @@ def _read_digests(path: str) -> list[str]:
 
 
 def _keep_digests(path: str, new: Path, origin: Origin | None) -> None:
-    """Keep the digest of what takes the place of a file, and of what is there until then."""
+    """Keep the digests of a file's replacement, and of the file until it is replaced."""
     digests = []
     if get_place(path).is_occupied():
         digests.append(_read_content_digest(path))

@@ -24,19 +24,19 @@ UNITS = {
     "millisecond": "ms", "microsecond": "µs", "nanosecond": "ns", "minute": "min", "hour": "h",
     "day": "d",
 }  # fmt: skip
-# What its pixels may be, beside booleans, which are written as uint8.
+# Allowed types of pixels, besides booleans, which are written as uint8.
 HELD = ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8", "c8", "c16")
 
 
 def check_tiff(path: str, dtype: np.dtype[Any], key: str = CORRECTED) -> None:
-    """Refuse what OME-TIFF does not hold, and a missing tifffile, before anything is read."""
+    """Refuse what OME-TIFF cannot hold, or a missing tifffile, before anything is read."""
     if find_spec("tifffile") is None:
         raise InputError(f"{key} {path} is TIFF: install steadystack[tiff], or let it end in .zarr")
     check_tiff_holds(path, dtype, key)
 
 
 def check_tiff_holds(path: str, dtype: np.dtype[Any], key: str = CORRECTED) -> None:
-    """Refuse pixels that OME-TIFF does not hold."""
+    """Refuse pixels that OME-TIFF cannot hold."""
     if dtype.kind != "b" and dtype.str[1:] not in HELD:
         raise InputError(f"{key} {path}: OME-TIFF cannot hold {dtype}: let it end in .zarr")
 

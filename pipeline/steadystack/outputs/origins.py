@@ -1,4 +1,4 @@
-"""Tell of which run an image is, whatever its format."""
+"""Find out which run an image is from, whatever its format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_origin(path: str) -> Origin | None:
 
 
 def list_known_digests(path: str, key: str) -> list[str]:
-    """List the digests of what was begun as `key` says, and of what is whole, at a path."""
+    """List the digests of the begun and of the complete output of `key` at a path."""
     known = []
     if path.rstrip("/").endswith(".zarr"):
         get_place(path).open_build().settle()

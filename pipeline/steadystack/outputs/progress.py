@@ -1,4 +1,4 @@
-"""Keep track of a corrected stack that is written in many steps: which it is, and how far it is."""
+"""Keep track of a corrected stack that is written in many steps: its identity and progress."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from steadystack.durable import RecordWriter, explain_unwritable, explain_unwrit
 from steadystack.model import InputError, OutputError, UnreachableError
 from steadystack.outputs.marks import Origin
 
-OWN = "steadystack"  # the attribute that tells where a stack comes from
+OWN = "steadystack"  # the attribute that says where a stack comes from
 CORRECTED, MEAN, MOVIE = "output.corrected", "output.mean", "output.movie"
 WHAT = {CORRECTED: "a corrected stack", MEAN: "a mean of a corrected series"}
 LISTED = "images"  # what a mean lists in the attribute, and no corrected stack does
 
 
 class TaskRecord:
-    """The record of done tasks, a line of text for each with the numbers it returned.
+    """The record of finished tasks, a line of text for each with the numbers it returned.
 
     A line is written when everything of its task is stored. A process that is killed leaves at most
     its last line incomplete, and that one is ignored.
@@ -63,7 +63,7 @@ def make_record(number: int, values: Sequence[int]) -> bytes:
 
 
 def read_digest(path: str, key: str = CORRECTED) -> str | None:
-    """Read the digest of what was written to a path as `key` says; None if none is complete.
+    """Read the digest of the output of `key` at a path; None if there is no complete one.
 
     Raises InputError if something else is there, which is never overwritten.
     """
@@ -71,7 +71,7 @@ def read_digest(path: str, key: str = CORRECTED) -> str | None:
 
 
 def read_begun(path: str, key: str = CORRECTED) -> tuple[str, str] | None:
-    """Read digest and layout (the cut into tasks) of what was begun; None: nothing was."""
+    """Read digest and layout (the cut into tasks) of what was begun; None: nothing."""
     build = get_place(path).open_build()
     return _read_identity(build.path, key) if build.is_begun() else None
 
@@ -120,7 +120,7 @@ def explaining_write_errors(path: str) -> Iterator[None]:
 
 @contextmanager
 def writing_at_once(path: str) -> Iterator[None]:
-    """Turn an OSError that is raised inside into a line that tells why a file cannot be written."""
+    """Turn an OSError raised inside into a line that says why a file cannot be written."""
     try:
         yield
     except OSError as error:

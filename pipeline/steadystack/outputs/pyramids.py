@@ -95,7 +95,7 @@ def create_pyramid(
             dimension_names=list(spec.axes) if format_ == 3 else None,
             attributes={"_ARRAY_DIMENSIONS": list(spec.axes)} if format_ == 2 else None,
             chunk_key_encoding={"name": "v2" if format_ == 2 else "default", "separator": "/"},
-            config={"write_empty_chunks": True},  # a missing chunk would count as lost
+            config={"write_empty_chunks": True},  # missing chunks would count as lost
             **(codecs if holds_pixels else {}),
         )
 

@@ -1,4 +1,4 @@
-"""Write small things at once: single images, stacks of one level, tables."""
+"""Write small outputs in one go: single images, stacks of one level, tables."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def write_image(
 
 
 def check_new_mask(path: str) -> None:
-    """Raise InputError if a mask could not be written to that path, where nothing may lie yet."""
+    """Raise InputError if a mask could not be written to a path, where nothing may exist yet."""
     place = Path(path)
     if place.suffix != ".npy" or "://" in path:
         raise InputError(f"{path}: the mask is written to a path of this machine, in .npy")
@@ -82,12 +82,12 @@ def check_new_mask(path: str) -> None:
 
 
 def write_new_mask(path: str, mask: Bools) -> None:
-    """Write a mask as .npy; what has come to its path meanwhile is not replaced: InputError."""
+    """Write a mask as .npy; InputError if something has appeared at its path meanwhile."""
     begun = False
     try:
         with Path(path).open("xb") as file:
             begun = True
-            content = io.BytesIO()  # NumPy does not tell why it cannot write to a file itself
+            content = io.BytesIO()  # NumPy itself does not say why it cannot write to a file
             np.save(content, mask)
             file.write(content.getbuffer())
     except FileExistsError as error:

@@ -1,10 +1,10 @@
-"""Frames moved by their shifts, and which of their pixels are known afterwards.
+"""Move frames by their shifts, and find which of their pixels are known afterwards.
 
 - `boxes`: regions of frames and of moved frames
 - `moving`: moves by a shift, interpolating with the filters of `separable`
 - `turning`: moves by a `linear` motion or by local `fields`, interpolating with `splines`
 - `filling`: gives values to pixels that a mask excludes
-- `holes`: fills small holes, for the eye
+- `holes`: fills small holes, for display
 """
 
 from steadystack.warp.boxes import (

@@ -1,4 +1,4 @@
-"""Where moved frames lie: shifts in whole pixels, boxes that all or any of the frames cover."""
+"""Find where moved frames lie: whole-pixel shifts, boxes that all or any of the frames cover."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Box:
 
     @property
     def stop(self) -> tuple[int, ...]:
-        """The first pixel behind it along each axis."""
+        """One past the last pixel along each axis."""
         return tuple(begin + size for begin, size in zip(self.first, self.shape, strict=True))
 
 
@@ -68,13 +68,13 @@ def find_source_part(
     Parameters
     ----------
     shift : (axes,) pixels
-    reach : how far away, in pixels, a pixel affects another one between which is interpolated
-    margin : how many pixels more on every side, where the frame has them
+    reach : how far, in pixels, a pixel affects interpolated ones
+    margin : additional pixels on every side, where the frame has them
     """
     region = []
     sides = zip(box.first, box.stop, shift, round_shift(shift).tolist(), frame_shape, strict=True)
     for begin, stop, offset, whole, size in sides:
-        low, high = max(begin, whole), min(stop, whole + size)  # what the frame covers
+        low, high = max(begin, whole), min(stop, whole + size)  # the part that the frame covers
         if high <= low:
             return None
         if offset == whole or not reach:
@@ -91,11 +91,11 @@ def find_source_part(
 def join_parts(
     parts: Iterable[Slices], frame_shape: Sequence[int], chunks: Sequence[int]
 ) -> Slices:
-    """Join regions of frames that are read at once.
+    """Join regions of frames that are read together.
 
-    Along axes that a chunk holds all is read if it is at most twice as much: it is decoded anyway,
-    and frames that are cut alike, wherever they move, have the same mask, of which what fills it in
-    is found once.
+    Axes that lie within one chunk are read in full if that is at most twice as much: they are
+    decoded anyway, and frames that are cut equally, wherever they move, share a mask, which is then
+    analysed for filling only once.
     """
     joined = []
     for size, chunk, sides in zip(frame_shape, chunks, zip(*parts, strict=True), strict=True):
@@ -112,7 +112,7 @@ def convert_dtype(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
     if np.issubdtype(dtype, np.integer):
         info = np.iinfo(dtype)
         highest = values.dtype.type(info.max)
-        if int(highest) > info.max:  # many bits: the nearest float lies above
+        if int(highest) > info.max:  # for many bits the nearest float is larger
             highest = np.nextafter(highest, values.dtype.type(0))
         return np.clip(np.rint(values), values.dtype.type(info.min), highest).astype(dtype)
     return values.astype(dtype)

@@ -1,7 +1,7 @@
 """Fields of shifts: known at the nodes of a grid, interpolated between them.
 
-A field belongs to the pixels of the moved frame: what is shown at a place of it is taken from the
-frame at that place less the shift there.
+A field belongs to the pixels of the moved frame: a place in it shows what the frame has at that
+place minus the shift there.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from steadystack.model import Bools, Floats, Slices
 
-# Places per pixel of the grid of nodes at which the extremes of a field are looked for.
+# Sampling points per node spacing at which the extremes of a field are searched.
 FINER = {1: 8, 2: 8, 3: 4}  # by axes
-# Where something comes to lie is told to so much of a pixel, in so many rounds at most.
+# Precision (px) and most iterations of finding where a place of the frame is moved to.
 CLOSE, ROUNDS = 1e-6, 50
-NODES = "rst"  # letters of the axes of nodes in sums
+NODES = "rst"  # letters for the axes of nodes in einsum
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class LocalField:
         return LocalField(self.nodes, self.values + added)
 
     def flattened(self, frames: Bools, shift: Floats) -> LocalField:
-        """The fields (frames, ...), where `frames` says so those of the shift (frames, axes)."""
+        """The fields (frames, ...), constant at the shift (frames, axes) where `frames` is true."""
         nodes = tuple(range(1, 1 + self.ndim))
         is_flat, alike = np.expand_dims(frames, (*nodes, -1)), np.expand_dims(shift, nodes)
         return LocalField(self.nodes, np.where(is_flat, alike, self.values))
@@ -61,10 +61,10 @@ class LocalField:
         return len(self.nodes)
 
     def at(self, *lines: Floats) -> NDArray[np.float64]:
-        """The shifts (..., axes, [z,] y, x) where lines of these places along each axis cross, px.
+        """The shifts (..., axes, [z,] y, x), px, on the grid of the given places along each axis.
 
-        Cubic splines between the nodes (of fewer than four: parabolas, straight lines); beyond the
-        outermost ones it is constant.
+        Cubic splines between the nodes (parabolas or straight lines for fewer than four); constant
+        beyond the outermost ones.
         """
         along = [_make_weights(*each) for each in zip(self.nodes, lines, strict=True)]
         shifts = np.moveaxis(_weigh(along, self.values), -1, -1 - self.ndim)
@@ -86,10 +86,10 @@ class LocalField:
         )
 
     def lay(self, places: Floats) -> NDArray[np.float64]:
-        """Where what lies at places (places, axes) of the frame is shown, px; of a single frame.
+        """Where places (places, axes) of the frame are moved to, px; for a single frame.
 
-        Every round adds the shift of where the last one has laid it. NaN where that comes to no
-        end: where the field folds, several places show the same.
+        Iterative: each round adds the shift at the last result. NaN if that does not converge:
+        where the field folds, several places show the same pixel.
         """
         laid, before = places + self.at_places(places), places
         for _ in range(ROUNDS):
@@ -100,10 +100,10 @@ class LocalField:
         return np.where(is_close, laid, np.nan)
 
     def find_bends(self) -> NDArray[np.float64]:
-        """The largest second derivatives along each axis (axes,), per pixel; of a single frame.
+        """The largest second derivatives along each axis (axes,), per pixel; for a single frame.
 
-        Of its shifts by where they are shown, and by where in the frame that comes from, which
-        bends more where the field stretches.
+        Of the shifts as function of the moved place, and of the original place, which bends more
+        where the field stretches.
         """
         axes = range(self.ndim)
         along = [
@@ -138,7 +138,7 @@ class LocalField:
     def find_extremes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The smallest and the largest shift of each frame (..., axes), pixels.
 
-        Of one frame after the other: a fine grid of a volume has many places.
+        One frame at a time, as a fine grid over a volume has many places.
         """
         frames = self.values.reshape(-1, *self.values.shape[-1 - self.ndim :])
         most, lines = np.empty((2, len(frames), self.ndim)), self._make_fine_lines()
@@ -150,7 +150,7 @@ class LocalField:
         return low, high
 
     def _make_fine_lines(self) -> list[NDArray[np.float64]]:
-        """Places along each axis that are `FINER` than the nodes."""
+        """Places along each axis, `FINER` than the nodes."""
         finer = FINER[self.ndim]
         return [np.linspace(n[0], n[-1], finer * (len(n) - 1) + 1) for n in self.nodes]
 
@@ -165,9 +165,9 @@ def make_nodes(shape: Sequence[int], grid: Sequence[int]) -> tuple[NDArray[np.fl
 
 
 def _weigh(along: Sequence[NDArray[np.float64]], values: Floats) -> NDArray[np.float64]:
-    """Values (..., nodes along each axis, axes) by weights of nodes along each (places, nodes).
+    """Apply weights of nodes (places, nodes), one per axis, to values (..., nodes, axes).
 
-    One axis after the other: (..., places along each axis, axes).
+    One axis after another; the result is (..., places along each axis, axes).
     """
     found = np.asarray(values, np.float64)
     for axis, weights in enumerate(along):
@@ -179,8 +179,8 @@ def _weigh(along: Sequence[NDArray[np.float64]], values: Floats) -> NDArray[np.f
 def _make_weights(
     nodes: NDArray[np.float64], places: Floats, derivative: int = 0
 ) -> NDArray[np.float64]:
-    """How much every node counts at every place (places, nodes), or for a derivative there."""
-    from scipy import interpolate  # it takes long to import, and few series need it
+    """Weights of the nodes at every place (places, nodes), or for a derivative there."""
+    from scipy import interpolate  # slow to import, and rarely needed
 
     spline = interpolate.CubicSpline(nodes, np.eye(len(nodes)))
     return np.asarray(spline(np.clip(places, nodes[0], nodes[-1]), derivative))

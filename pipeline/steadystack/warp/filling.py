@@ -1,6 +1,6 @@
-"""Invalid pixels filled in from valid ones, for filters that reach beyond the edge of a mask.
+"""Fill in invalid pixels from valid ones, for filters that reach beyond the edge of a mask.
 
-What that takes of a mask is kept: the frames of a series mostly have the same one.
+What follows from the mask alone is cached: most frames of a series have the same one.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from scipy import ndimage
 from steadystack.model import Bools
 from steadystack.warp.separable import cut_into_blocks, filter_along
 
-# Invalid pixels get the mean of valid ones under a Gaussian of this sigma and reach, px, where
-# these have at least so much weight; elsewhere the value of the closest one.
+# Invalid pixels get the mean of valid ones under a Gaussian of this sigma and reach, px, if these
+# have at least this weight; otherwise the value of the closest one.
 SIGMA, WIDTH, LEAST_WEIGHT = 1.0, 4, 1e-3
 GAUSSIAN = np.exp(-(np.arange(-WIDTH, WIDTH + 1) ** 2) / (2 * SIGMA**2))
 GAUSSIAN /= GAUSSIAN.sum()
-# So many blocks of masks are remembered.
+# Number of mask blocks that are cached.
 REMEMBERED = 32
 
 
 @dataclass(frozen=True, eq=False)
 class _Holes:
-    """What filling in takes of a mask.
+    """What filling in needs from a mask.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ def fill_around(
 
     Returns
     -------
-    array of the image's shape; what lies further away is any finite number
+    array of the image's shape; further away, values are arbitrary but finite
     """
     filled = np.empty(image.shape, dtype)
     for block in cut_into_blocks([slice(0, size) for size in image.shape]):
@@ -83,9 +83,9 @@ def _fill(values: NDArray[Any], valid: Bools, reach: int, dtype: np.dtype[Any]) 
     holes = _find_holes(np.packbits(valid).tobytes(), valid.shape, reach)
     padded = np.zeros([size + 2 * WIDTH for size in valid.shape], dtype)
     centred = padded[(slice(WIDTH, -WIDTH),) * valid.ndim]
-    if values.dtype.kind in "iu":  # products are several times faster than what asks for each pixel
+    if values.dtype.kind in "iu":  # products are several times faster than a condition per pixel
         np.multiply(values, valid, out=centred)
-    else:  # which may be NaN where they are not valid
+    else:  # invalid pixels may be NaN
         np.copyto(centred, values, where=valid)
     level = padded.sum() / holes.valid_count
     padded -= np.pad(valid, WIDTH) * level
@@ -121,7 +121,7 @@ def _find_holes(packed: bytes, shape: tuple[int, ...], reach: int) -> _Holes:
 
 
 def _blur(padded: NDArray[Any]) -> NDArray[Any]:
-    """The Gaussian of an array, `WIDTH` pixels less on all sides; the result is contiguous."""
+    """Blur an array; the result is `WIDTH` pixels smaller on all sides, and contiguous."""
     for axis in range(padded.ndim):
         padded = filter_along(padded, GAUSSIAN, axis)
     return padded

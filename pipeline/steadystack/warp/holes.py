@@ -1,4 +1,4 @@
-"""Small holes in frames, filled from the valid pixels around them."""
+"""Fill small holes in frames from the valid pixels around them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from scipy import ndimage
 from steadystack.model import Bools
 from steadystack.warp.boxes import convert_dtype
 
-# Holes are small if no square of so many pixels fits into them: single pixels, rows, columns.
+# Holes are small if no square of this side fits into them: single pixels, rows, columns.
 SIDE = 5
 # A hole is filled under a Gaussian of this sigma, px, within half of that square.
 SIGMA = 1.0
-# How far away, in pixels, valid pixels decide whether a hole is small, and what is in it.
+# How far away, in pixels, valid pixels affect whether a hole is small, and what fills it.
 HOLE_REACH = SIDE - 1
 
 

@@ -1,4 +1,4 @@
-"""Linear motion of frames about their middle: turns, scales, and the matrices that apply them."""
+"""Linear motion of frames about their middle: rotation, scale, and the matrices that apply them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from steadystack.model import Floats
 
 
 def find_middle(shape: Sequence[int]) -> NDArray[np.float64]:
-    """Find the middle of a frame (axes,), pixels from the centre of its first one."""
+    """Find the middle of a frame (axes,), in pixels from the centre of its first pixel."""
     return (np.asarray(shape, np.float64) - 1) / 2
 
 
 def compute_rotation(
     linear: Floats, pixel_size: Sequence[float] | None = None
 ) -> NDArray[np.float64]:
-    """Compute by how much matrices (..., 2, 2) over y and x turn, degrees; x to y is positive.
+    """Compute the rotation of matrices (..., 2, 2) over y and x, degrees; x to y is positive.
 
-    Of the rotation that is nearest to a matrix. `pixel_size` is along each axis, in one unit; None:
-    all alike.
+    It is that of the nearest rotation matrix. `pixel_size` is along each axis, in one unit; None:
+    equal on all axes.
     """
     linear = _measure_in_lengths(linear, pixel_size)
     sine = linear[..., 0, 1] - linear[..., 1, 0]
@@ -34,11 +34,10 @@ def compute_rotation_vector(
     """Compute the rotation vectors (..., 3) of matrices (..., 3, 3) over z, y and x, degrees.
 
     Its length is the angle, its direction the axis; about z from x to y, about y from z to x, and
-    about x from y to z is positive. Of the rotation that is nearest to a matrix. NaN where a matrix
-    is. `pixel_size` is along each axis, in one unit; None:
-    all alike.
+    about x from y to z is positive. It is that of the nearest rotation matrix; NaN where a matrix
+    is NaN. `pixel_size` is along each axis, in one unit; None: equal on all axes.
     """
-    from scipy.spatial.transform import Rotation  # it takes long to import, and few series need it
+    from scipy.spatial.transform import Rotation  # slow to import, and rarely needed
 
     linear = _measure_in_lengths(linear, pixel_size)
     vectors = np.full(linear.shape[:-1], np.nan)
@@ -52,7 +51,7 @@ def compute_rotation_vector(
 
 
 def _measure_in_lengths(linear: Floats, pixel_size: Sequence[float] | None) -> NDArray[np.float64]:
-    """Matrices over positions in pixels as matrices over positions in a unit of length."""
+    """Convert matrices for positions in pixels to matrices for positions in a unit of length."""
     matrices = np.asarray(linear, np.float64)
     if pixel_size is None:
         return matrices
@@ -61,9 +60,9 @@ def _measure_in_lengths(linear: Floats, pixel_size: Sequence[float] | None) -> N
 
 
 def compute_scale(linear: Floats) -> NDArray[np.float64]:
-    """Compute by how much matrices (..., axes, axes) magnify lengths, the mean over directions.
+    """Compute the scale of matrices (..., axes, axes): the mean magnification of lengths.
 
-    The root of the factor of areas, the cube root of that of volumes.
+    The square root of the magnification of areas, or the cube root of that of volumes.
     """
     linear = np.asarray(linear, np.float64)
     if linear.shape[-1] != 2:
@@ -75,7 +74,7 @@ def compute_scale(linear: Floats) -> NDArray[np.float64]:
 
 
 def make_affine(linear: Floats, shift: Floats, middle: Floats) -> NDArray[np.float64]:
-    """Make the matrices (..., axes + 1, axes + 1) that lay positions in frames on the anchor.
+    """Make the matrices (..., axes + 1, axes + 1) that map positions in frames to the anchor.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Frames moved by a shift, whole or region by region, and which pixels are known afterwards.
+"""Move frames by a shift, whole or by regions, and find which pixels are known afterwards.
 
 Pixels are areas: a pixel of the moved frame is known if its centre lies in the area of a valid
 pixel, so that invalid areas are moved and neither grow nor vanish. The values of invalid pixels
@@ -83,8 +83,8 @@ def move_part(
     moved, known : arrays of the shape of the box, written to in place, where the frame covers it;
         `moved` has the image's data type (values are rounded and clipped), `known` is bool
     invalid : "keep": also write invalid pixels, moved by whole pixels; "fill": also those of small
-        holes, filled from the valid pixels around them, for which the region must hold as much more
-        as `HOLE_REACH` says; they are not known, either
+        holes, filled from the valid pixels around them, for which the region must be larger by
+        `HOLE_REACH`; they do not count as known, either
     """
     box = Box(tuple(first), moved.shape)
     if find_source_part(box, shift, frame_shape, 0) is None:
@@ -123,7 +123,7 @@ def place_on_canvas(
     first: Sequence[int],
     shape: Sequence[int],
 ) -> tuple[NDArray[np.floating[Any]], Bools]:
-    """Move `image` by `shift` onto a canvas, sharply: by cubic splines.
+    """Move `image` by `shift` onto a canvas, by cubic splines, which keep it sharp.
 
     Splines reach far: invalid pixels are first filled in from valid ones nearby. A pixel of the
     canvas is known if the pixels around the position it comes from (2 along each axis) are valid.
@@ -191,10 +191,11 @@ def _interpolate(
     work_dtype = choose_work_dtype(image.dtype)
     averages = valid if interpolation == "linear" else None
     if valid is not None and averages is None:
-        # Weights that reach far and below 0: invalid pixels get values from those around them.
+        # Weights that are negative and reach far: invalid pixels are filled in from those around
+        # them.
         image = fill_around(image, valid, reach, work_dtype)
     for block in cut_into_blocks(target):
-        needed = []  # (first, stop) in the frame along each axis; may stick out of it
+        needed = []  # (first, stop) in the frame along each axis; may extend beyond it
         for side, begin, offset, tap in zip(block, first, floor.tolist(), taps, strict=True):
             margins = (reach, reach - 1) if tap is not None else (0, 0)
             needed.append(
@@ -214,7 +215,7 @@ def _interpolate(
 
 
 def choose_work_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Choose what pixels are interpolated in: single precision where it holds them exactly."""
+    """Choose the type for interpolation: single precision if it holds the pixels exactly."""
     return np.dtype(np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64)
 
 
@@ -259,14 +260,14 @@ def _cut(
     return piece
 
 
-# What becomes of pixels that are not valid.
+# What to do with invalid pixels.
 INVALID = ("blank", "keep", "fill")
-# How far away, in pixels, a pixel affects another one. The weights of the cubic spline never end;
-# those further out are less than 1e-6.
+# How far, in pixels, a pixel affects others. The cubic spline's weights never end; those further
+# out are below 1e-6.
 REACH = {"nearest": 0, "linear": 1, "cubic": 12, "fourier": 24}
 INTERPOLATIONS = tuple(REACH)
-# Kaiser window of the sinc: with a reach of 24 all waves up to 0.9 of the Nyquist frequency come
-# out with an error of less than 1e-3.
+# Kaiser window of the sinc: with a reach of 24 the error is below 1e-3 for all frequencies up to
+# 0.9 of the Nyquist frequency.
 SINC_BETA = 7.0
 # The pole of the cubic spline's prefilter (Unser 1999, doi:10.1109/79.799930).
 POLE = np.sqrt(3.0) - 2.0

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from steadystack.model import Slices
 
-# Pixels computed at a time: they fit in a cache, and limit the memory needed beside the images.
+# Pixels computed at a time: they fit the cache, and limit the memory needed besides the images.
 BLOCK_PIXELS = 2**18
-# Pixels that one matrix product computes along an axis, and lines beside each other: products so
-# small are not shared out among threads, which wait long for each other where others compute, too.
+# Pixels along an axis, and lines, per matrix product: such small products are not split among
+# threads, which would wait for each other on a busy machine.
 PANEL, LINES = 16, 256
-# Filters up to this length are added up tap by tap.
+# Filters up to this length are applied tap by tap.
 SHORT = 4
 
 
@@ -67,7 +67,7 @@ def _make_band(weight: NDArray[np.float64], panel: int, dtype: np.dtype[Any]) ->
 def _multiply_panels(
     band: NDArray[Any], values: NDArray[Any], axis: int, out: NDArray[Any]
 ) -> None:
-    """Write the products of `band` and stretches of `values` along `axis` to stretches of `out`."""
+    """Multiply `band` with stretches of `values` along `axis`, writing to stretches of `out`."""
     panel, length = band.shape
     stretches = _cut_stretches(values, axis, length, panel)
     targets = _cut_stretches(out, axis, panel, panel)
@@ -83,7 +83,7 @@ def _multiply_panels(
 
 
 def _cut_stretches(values: NDArray[Any], axis: int, length: int, step: int) -> NDArray[Any]:
-    """A view of the stretches of so many pixels along an axis, one after every `step` pixels.
+    """A view of the stretches of `length` pixels along an axis, one every `step` pixels.
 
     Returns (stretches, other axes, pixels) for the last axis, else (stretches, other axes, pixels,
     last axis).

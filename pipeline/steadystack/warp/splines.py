@@ -1,4 +1,4 @@
-"""The values of images at any place between their pixels: linear, or by cubic splines."""
+"""Interpolate images at any place between their pixels: linearly, or by cubic splines."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from steadystack.model import Bools
 from steadystack.warp.filling import fill_around
 from steadystack.warp.moving import REACH, choose_work_dtype
 
-# Interpolations that take a linear motion, and the order of their splines.
+# Interpolations that can apply a linear motion, and the order of their splines.
 ORDERS = {"nearest": 0, "linear": 1, "cubic": 3}
-# Along fewer pixels than these the filter of SciPy is off by more than rounding.
+# Along fewer pixels than this, SciPy's filter is wrong by more than rounding.
 FEW = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Interpolator:
-    """The values of an image between its pixels; those not valid have no part in them."""
+    """Interpolates the values of an image between its pixels; invalid pixels do not contribute."""
 
     values: NDArray[Any]
     weights: NDArray[Any] | None
@@ -29,7 +29,7 @@ class Interpolator:
 
     @classmethod
     def make(cls, image: NDArray[Any], valid: Bools | None, order: int) -> Interpolator:
-        """For splines of that order; 0: the nearest pixel is taken elsewhere.
+        """Prepare splines of that order; 0: the nearest pixel, which is taken elsewhere.
 
         `image` has any number of axes; `valid` None: all of it is.
         """

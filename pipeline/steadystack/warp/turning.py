@@ -19,12 +19,12 @@ from steadystack.warp.moving import choose_work_dtype, move, move_part
 from steadystack.warp.separable import cut_into_blocks
 from steadystack.warp.splines import ORDERS, Interpolator
 
-# What the extremes of a field may be off, px: they are looked for on a grid.
+# Error, px, of the extremes of a field, as they are searched on a grid.
 EXTREMES_OFF = 0.5
 
 
 def check_linear_interpolation(name: str) -> None:
-    """Raise InputError for an interpolation that frames cannot be turned by."""
+    """Raise InputError for an interpolation that cannot apply a linear motion."""
     if name not in ORDERS:
         raise InputError(
             f"interpolation {name!r} is for shifts alone, but these frames turn, are magnified or "
@@ -33,22 +33,22 @@ def check_linear_interpolation(name: str) -> None:
 
 
 def is_turned(motion: AnyMotion | None) -> bool:
-    """Whether a motion does anything beside the shift."""
+    """Whether a motion is more than a shift."""
     if motion is None or isinstance(motion, LocalField):
         return motion is not None
     return not np.array_equal(motion, np.eye(len(motion)))
 
 
 def count_moved_axes(motion: AnyMotion) -> int:
-    """Count the axes that a motion is of: 3 for one of volumes; 2 for planes that move alike."""
+    """Count the axes of a motion: 3 for volumes, 2 for planes that move alike."""
     return motion.ndim if isinstance(motion, LocalField) else motion.shape[-1]
 
 
 def find_spread(motion: AnyMotion | None, ndim: int) -> tuple[tuple[float, ...], ...]:
-    """Find how much larger than a box the part of a frame is that it comes from, by turning.
+    """Find how much larger than a box the part of the frame is that it comes from, due to rotation.
 
-    Returns, for each of `ndim` axes, pixels along it per pixel of the box along each: the most of
-    all frames (frames, axes, axes); () where there is none, and of local shifts.
+    Returns, for each of `ndim` axes, pixels along it per pixel of the box along each axis, the
+    maximum over frames (frames, axes, axes); () if there is no rotation, or for local shifts.
     """
     if motion is None or isinstance(motion, LocalField) or not motion.size:
         return ()
@@ -66,7 +66,7 @@ class _Source:
 
     @classmethod
     def make(cls, linear: Floats, shift: Floats, frame_shape: Sequence[int]) -> _Source:
-        """That of a frame with this motion about its middle."""
+        """Make it for a frame with this motion about its middle."""
         affine = make_affine(linear, shift, find_middle(frame_shape))
         affine = np.asarray(np.linalg.inv(affine), np.float64)
         return cls(affine[:-1, :-1], affine[:-1, -1])
@@ -164,8 +164,8 @@ def warp_part(
 ) -> None:
     """Move a region of a frame into a box of the frame warped by a linear motion and a shift.
 
-    As `move_part`, which does it where nothing turns: a pixel of the box is known if the one that
-    its middle comes from is valid, and what is not valid has no part in the values beside it.
+    Like `move_part`, which is used if nothing rotates: a pixel of the box is known if the pixel
+    that its centre comes from is valid, and invalid pixels do not affect values beside them.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def warp_part(
 def _find_nearest(
     places: NDArray[np.float64], begin: Sequence[int], shape: Sequence[int], frame: Sequence[int]
 ) -> tuple[Bools, tuple[NDArray[np.intp], ...]]:
-    """Which places (axes, ...) lie in the frame, and the pixels nearest to them.
+    """Find which places (axes, ...) lie in the frame, and the pixels nearest to them.
 
     These are indices of the part of a frame of that shape that begins at `begin` and has `shape`.
     """
@@ -231,8 +231,8 @@ def _find_nearest(
 def find_warped_common_box(linear: AnyMotion, shifts: Floats, shape: Sequence[int]) -> Box | None:
     """Find a box that all frames of that shape cover when warped; None if there is none.
 
-    The largest one for frames that do not turn; for others one that lies within their edges: along
-    each axis from the innermost corner to the innermost one of the other end.
+    The largest one for frames that do not rotate; for others one within their edges, along each
+    axis from the innermost corner at one end to the innermost corner at the other.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def find_warped_common_box(linear: AnyMotion, shifts: Floats, shape: Sequence[in
 
 
 def find_warped_whole_box(linear: AnyMotion, shifts: Floats, shape: Sequence[int]) -> Box:
-    """Find a box that holds all frames of that shape, warped: their corners where none is local."""
+    """Find a box that holds all frames of that shape, warped: from their corners, unless local."""
     if isinstance(linear, LocalField):
         least, most = linear.find_extremes()
         box = _make_box((least - 0.5).min(axis=0), (most + shape - 0.5).max(axis=0))
@@ -274,7 +274,7 @@ def _find_corners(linear: Floats, shifts: Floats, shape: Sequence[int]) -> NDArr
 
 
 def _make_box(first: Sequence[float] | Floats, stop: Sequence[float] | Floats) -> Box | None:
-    """The box of the pixels whose middles lie from `first` to before `stop`."""
+    """The box of pixels whose centres lie at or after `first` and before `stop`."""
     begin = np.ceil(np.round(first, 9)).astype(int)
     size = np.ceil(np.round(stop, 9)).astype(int) - begin
     if (size <= 0).any():
