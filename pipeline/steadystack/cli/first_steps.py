@@ -31,7 +31,7 @@ STACK_OPTIONS = (
 
 
 def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of `input` but for the region: masks are of whole frames."""
+    """The options of `input` except the region, as masks are of whole frames."""
     return reduce(lambda made, option: option(made), reversed(STACK_OPTIONS), command)
 
 
@@ -75,7 +75,7 @@ def init(stack: tuple[str, ...], **keys: Any) -> None:
         )
     with show_progress("looking", ""):
         settings = guide.init(stack[0], is_here=_is_output_here(), **_take_given(keys))
-    click.echo(settings, nl=False)  # which need the whole URL
+    click.echo(settings, nl=False)  # the settings need the whole URL
 
 
 def _is_output_here() -> bool:
@@ -87,7 +87,7 @@ def _is_output_here() -> bool:
         with os.scandir() as entries:
             found = [entry for entry in entries if entry.inode() == output.st_ino]
         return any(os.path.samestat(os.lstat(entry), output) for entry in found)
-    except (OSError, ValueError):  # a stream that is no file, or closed
+    except (OSError, ValueError):  # not a file, or a closed stream
         return False
 
 

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, and what becomes of them."""
+"""Arguments and options that several commands share, and how they are applied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Print what became of a command, in plain lines, and exit with the code that tells it."""
+"""Print the outcome of a command in plain lines, and exit with the matching code."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ GOES_ON = (
 )  # commands that continue where they were stopped
 
 
-# Which options such a command needs again, by the names of their values.
+# Options that must be repeated to continue such a command, by parameter name.
 OPTIONS_TO_GO_ON = {"batches": "batches", "share": "inputs", "idle": "idle", "until": "until"}
 
 
@@ -73,7 +73,7 @@ class EchoHandler(logging.Handler):
 def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a command print errors as plain lines and exit with their code, without a traceback.
 
-    What nobody expected is told of in a line, too, with the file that its traceback is in.
+    An unexpected error is also printed as a line, with the file that holds its traceback.
     """
 
     @wraps(function)
@@ -96,10 +96,10 @@ def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
             _print_how_to_go_on(stop)
             sys.exit(get_exit_code(stop))
         except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise  # click tells of them
+            raise  # click reports them
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # nobody reads any more: click ends in silence
+                raise  # nobody reads the output any more: click ends silently
             _print_unexpected(error)
             sys.exit(FAILED)
 
@@ -107,7 +107,7 @@ def reporting_errors(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _print_unexpected(error: Exception) -> None:
-    """Print in a line what nobody expected; its traceback goes into a file, or is printed, too."""
+    """Print an unexpected error in a line; its traceback goes into a file, or is printed, too."""
     lines = hide_secrets("".join(traceback.format_exception(error)))
     is_shown = click.get_current_context().find_root().params.get("debug", False)
     path = None if is_shown else _save_traceback(lines)
@@ -138,7 +138,7 @@ def _save_traceback(lines: str) -> str | None:
 
 
 def _can_go_on() -> bool:
-    """Whether the current command continues where it was stopped."""
+    """Whether the current command can continue where it was stopped."""
     return click.get_current_context().info_name in GOES_ON
 
 
@@ -194,7 +194,7 @@ def conclude(
 ) -> None:
     """Print what was written and the verdict; exits if pairs failed or the result is unreliable.
 
-    With `shifts_alone`, nothing else was written, and what is there is of other shifts.
+    With `shifts_alone`, nothing else was written: other existing outputs are of other shifts.
     """
     verdict, output = quality.verdict(shifts), single.output
     for name, path in (
@@ -218,7 +218,7 @@ def conclude(
 
 
 def exit_if_failed(shifts: xr.Dataset) -> None:
-    """Exit with code 1 if pairs failed: to measure them comes before the verdict on the others."""
+    """Exit with code 1 if pairs failed: they must be measured before the verdict matters."""
     failed = int((shifts["pair_status"] == PairStatus.FAILED.code).sum())
     if failed:
         echo(f"{failed} pairs failed: run the same command to try them again", err=True)

@@ -1,9 +1,9 @@
-"""Files for other programs, made from a shifts dataset.
+"""Make files for other programs from a shifts dataset.
 
 - `frame_rows`: a table with a row per frame
 - `affines`: the matrices of frames
-- `programs`: these as napari, multiview-stitcher and biahub expect them
-- `bigdataviewer`: these for BigDataViewer
+- `programs`: the matrices in the form that napari, multiview-stitcher and biahub expect
+- `bigdataviewer`: the matrices for BigDataViewer
 - `displacements`: fields that move points; they can also hold local motion
 - `measured_stack`: finds the stack that a dataset belongs to, and what may be exported where
 """

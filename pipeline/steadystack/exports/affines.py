@@ -1,4 +1,4 @@
-"""The motion of frames as matrices, one for each, in pixels of the whole stack."""
+"""The motion of frames as matrices, one per frame, in pixels of the whole stack."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Motions:
-    """What lays positions in every frame on the anchor.
+    """The matrices that map positions in every frame to the anchor.
 
     Attributes
     ----------
     numbers : of the frames in the whole stack
     axes, size, unit : of the matrices; the size of a pixel along each axis, 1 where it is not
         known, and its unit, "" if not known
-    affine : (frames, axes + 1, axes + 1): applied to (position, 1) in a frame, it gives that on the
-        anchor; pixels from the centre of the first one of the whole stack; NaN where not known
-    is_linear : whether frames turn, too, or are magnified or sheared
-    known : (frames,) whether the motion is known, and compares with the anchor's
-    level : of the stack's pyramid, whose pixels those are
+    affine : (frames, axes + 1, axes + 1): applied to (position, 1) in a frame, it gives the
+        position in the anchor; pixels from the centre of the whole stack's first one; NaN where not
+        known
+    is_linear : whether frames are also rotated, scaled or sheared
+    known : (frames,) whether the motion is known, relative to the anchor
+    level : level of the stack's pyramid whose pixels are meant
     channels : those that were measured, names or numbers; (): the only one
-    offsets : (channels, axes) what is added to moved positions in each, pixels; None: nothing
+    offsets : (channels, axes) what is added to mapped positions in each, pixels; None: nothing
     """
 
     numbers: tuple[int, ...]
@@ -51,7 +52,7 @@ class Motions:
     offsets: NDArray[np.float64] | None = None
 
     def warn_of_offsets(self, program: str) -> None:
-        """Log a warning where channels have offsets, for what moves all of them alike."""
+        """Log a warning if channels have offsets, for programs that move all channels alike."""
         if self.offsets is not None:
             log.warning(
                 "%s moves all channels alike: channel offsets (channel_offset) are not in this "
@@ -60,7 +61,7 @@ class Motions:
             )
 
     def check_level(self, program: str) -> None:
-        """Raise InputError where a program counts pixels that were not measured."""
+        """Raise InputError if a program needs pixels of a level that was not measured."""
         if self.level:
             raise InputError(
                 f"{program} uses pixels of level 0, but input.level {self.level} was measured: "
@@ -78,12 +79,12 @@ def make_motions(shifts: xr.Dataset, spec: StackSpec | None) -> Motions:
 
     Parameters
     ----------
-    spec : the stack, which tells where a region of it begins; None: it is not there any more
+    spec : the stack, for where a region of it begins; None: it no longer exists
 
     Raises
     ------
     InputError
-        If frames turn, and were a region of a stack that is not there any more.
+        If frames rotate, and were a region of a stack that no longer exists.
     """
     shift, linear = shifts["frame_shift"].to_numpy().astype(np.float64), get_linear(shifts)
     axes = tuple(str(axis) for axis in shifts["axis"].to_numpy())
@@ -112,7 +113,7 @@ def make_motions(shifts: xr.Dataset, spec: StackSpec | None) -> Motions:
 def find_plane_step(motions: Motions, spec: StackSpec | None) -> float:
     """Find the step along z of a stack of single planes, in the unit of the matrices.
 
-    1 where it is not known in that unit, as for stacks without that axis.
+    1 if it is not known in that unit, as for stacks without that axis.
     """
     if spec is None:
         return 1.0
@@ -127,7 +128,7 @@ def find_plane_step(motions: Motions, spec: StackSpec | None) -> float:
 def _find_first_pixel(
     shifts: xr.Dataset, spec: StackSpec | None, axes: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Find where the frames that were measured begin in those of the whole stack, pixels."""
+    """Find where the measured frames begin in those of the whole stack, pixels."""
     if spec is not None:
         return np.array([spec.first_pixel.get(axis, 0) for axis in axes], np.float64)
     if _get_input(shifts).get("region"):
@@ -146,14 +147,14 @@ def _get_input(shifts: xr.Dataset) -> dict[str, Any]:
 
 
 def _get_middle(shifts: xr.Dataset) -> NDArray[np.float64]:
-    """The middle (axes,) that frames turn about, pixels of a frame as it was measured."""
+    """The middle (axes,) about which frames rotate, pixels of a frame as measured."""
     return np.array(json.loads(shifts.attrs["motion"])["centre"], np.float64)
 
 
 def get_affines(shifts: xr.Dataset) -> NDArray[np.float64] | None:
-    """The matrices (frames, axes + 1, axes + 1) that lay (position, 1) in frames on the anchor, px.
+    """The matrices (frames, axes + 1, axes + 1) mapping (position, 1) in frames to the anchor, px.
 
-    Of frames as they were measured. None where they are shifted alone.
+    For frames as measured. None if they are only shifted.
     """
     linear = get_linear(shifts)
     if linear is None:

@@ -1,6 +1,6 @@
-"""The motion of frames as BigDataViewer takes it: a transformation for every time point.
+"""Export the motion of frames for BigDataViewer: a transformation for every time point.
 
-Its positions are x, y, z, its matrices 12 numbers of three rows, and what stands first in a list of
+Its positions are x, y, z, its matrices are 12 numbers in three rows, and the first in a list of
 transformations is applied last.
 """
 
@@ -24,8 +24,8 @@ INSTEAD = "export .affines.json instead, or make it one"
 def make_bigdataviewer_xml(motions: Motions, spec: StackSpec | None, target: str) -> bytes:
     """Make the XML file by which BigDataViewer shows the stack with every frame at its place.
 
-    A setup for each channel, which is moved by its offset, too, if it has one; frames whose motion
-    is not known are no time points.
+    There is a setup for each channel, also moved by its offset, if it has one; frames with unknown
+    motion are not time points.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def make_bigdataviewer_xml(motions: Motions, spec: StackSpec | None, target: str
     Raises
     ------
     InputError
-        If the stack is none that BigDataViewer reads, or one of both is not on this machine.
+        If BigDataViewer cannot read the stack, or if the stack or the target is not local.
     """
     motions.check_level("BigDataViewer")
     if "://" in target:
@@ -97,7 +97,7 @@ def _find_offsets(motions: Motions, stack: StackSpec) -> dict[int, NDArray[np.fl
 
 
 def _find_image(spec: StackSpec | None) -> tuple[StackSpec, Path, str]:
-    """The whole stack, the folder that it lies in, and its path in there."""
+    """Find the whole stack, the folder that contains it, and its path therein."""
     if spec is None:
         raise InputError(
             "BigDataViewer needs the stack that was measured, which is no longer there: restore "
@@ -130,7 +130,7 @@ def _add(parent: ET.Element, name: str, text: str = "", **attributes: str) -> ET
 def _add_setup(
     setups: ET.Element, stack: StackSpec, channel: int, size: NDArray[np.float64], unit: str
 ) -> None:
-    """Add what a channel looks like; `size` is that of a pixel along x, y, z."""
+    """Add the setup of a channel; `size` is that of a pixel along x, y, z."""
     setup = _add(setups, "ViewSetup")
     _add(setup, "id", str(channel))
     _add(setup, "name", _name_channel(stack, channel))
@@ -159,7 +159,7 @@ def _write(numbers: NDArray[np.float64]) -> str:
 
 
 def _to_xyz(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A matrix over (z,) y, x and 1 as one over x, y, z and 1."""
+    """Convert a matrix over (z,) y, x and 1 to one over x, y, z and 1."""
     ndim, whole = len(matrix) - 1, np.eye(4)
     whole[3 - ndim :, 3 - ndim :] = matrix
     order = [2, 1, 0, 3]

@@ -1,8 +1,8 @@
-"""The motion of frames as OME-Zarr 0.6 has it: what is added to a point of a frame to move it.
+"""Export the motion of frames as OME-Zarr 0.6 displacements: what is added to a point to move it.
 
-Points are (t, y, x) or (t, z, y, x), in the units of the image's axes and from its origin; time
-stays. A field holds the displacements of points on a regular grid, and those between are
-interpolated linearly. There are two, one for each direction.
+Points are (t, y, x) or (t, z, y, x), in the units of the image's axes and from its origin; time is
+unchanged. A field holds the displacements of points on a regular grid; between them readers
+interpolate linearly. There are two, one for each direction.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from steadystack.warp import LocalField, find_moved_corners
 FRAMES, STEADY = "frames", "steady"  # the coordinate systems
 FORWARD, BACKWARD = "frames_to_steady", "steady_to_frames"  # the fields
 ENDS = {FORWARD: (FRAMES, STEADY), BACKWARD: (STEADY, FRAMES)}
-# Pixels by which a displacement that is interpolated may be off along an axis, for each axis of
-# the grid: less than 0.01 px in all.
+# Largest error of an interpolated displacement along an axis, px, for each axis of the grid: less
+# than 0.01 px in all.
 CLOSE = 0.0025
-# Pixels between points at least, however bent a field is, and bytes of a frame at most.
+# Smallest distance of points, px, however curved a field is, and most bytes of a frame.
 FINEST, MOST_BYTES = 0.5, 2**24
 
-# Lays points (points, axes), pixels, of the frame of this index.
+# Maps points (points, axes), pixels, of the frame of this index.
 Lay: TypeAlias = Callable[[int, Floats], NDArray[np.float64]]
 
 
@@ -68,12 +68,12 @@ class PointGrid:
 
 @dataclass(frozen=True, eq=False)
 class Displacements:
-    """What a group of displacements is to hold.
+    """The content of a group of displacements.
 
     Attributes
     ----------
     attributes : those of OME-Zarr
-    about : what else is told: the image, and the frames whose motion is not known
+    about : further metadata: the image, and the frames whose motion is not known
     fields : by their names
     """
 
@@ -90,7 +90,7 @@ def make_displacements(
     Parameters
     ----------
     spec : the stack, whose axes, units and origin the points have
-    target : path of the group, which lies in none of the others
+    target : path of the group, outside of stack and dataset
 
     Raises
     ------
@@ -130,10 +130,10 @@ def make_displacements(
 def _make_linear_ways(
     shifts: xr.Dataset, spec: StackSpec
 ) -> tuple[Bools, dict[str, tuple[Lay, PointGrid]]]:
-    """Which frames are known, and how points are laid by matrices in both directions, and where.
+    """Find the known frames, and for both directions how matrices map points, and the grid.
 
-    A displacement is a linear function of the point: the corners say it all. Those of the way back
-    hold all that is seen in any frame.
+    A displacement is a linear function of the point, so the corners suffice. For the way back the
+    box contains all that is seen in any frame.
     """
     motions, shape = make_motions(shifts, spec), (spec.uncut or spec).frame_shape
     motions.warn_of_offsets("a field")
@@ -156,20 +156,20 @@ def _lay(matrices: NDArray[np.float64], frame: int, points: Floats) -> NDArray[n
 def _make_local_ways(
     field: LocalField, known: Bools, first: Sequence[int]
 ) -> dict[str, tuple[Lay, PointGrid]]:
-    """How points are laid by local shifts in both directions, and the grid for both.
+    """Find how local shifts map points in both directions, and the grid for both.
 
-    The grid is that of the nodes' box, so dense that straight lines are close to the splines.
+    The grid covers the nodes' box, so densely that linear interpolation is close to the splines.
 
     Parameters
     ----------
-    first : pixel of the whole stack that the frames begin at
+    first : pixel of the whole stack at which the frames begin
     """
     bends = np.max([field[frame].find_bends() for frame in np.flatnonzero(known)], axis=0)
     low, high = (np.array([nodes[end] for nodes in field.nodes]) for end in (0, -1))
     steps = np.maximum(FINEST, np.sqrt(8 * CLOSE / np.maximum(bends, 1e-12)))
     count = np.maximum(np.ceil((high - low) / steps) + 1, 2)
     held = 8 * (1 + field.ndim) * count.prod()
-    if (wide := (held / MOST_BYTES) ** (1 / field.ndim)) > 1:  # nearly folded somewhere
+    if (wide := (held / MOST_BYTES) ** (1 / field.ndim)) > 1:  # it nearly folds somewhere
         count = np.maximum(np.floor(count / wide), 2)
     start = np.array(first, np.float64)
     grid = PointGrid(
@@ -196,7 +196,7 @@ def _make_field(
     known: Bools,
     coordinates: Coordinates,
 ) -> FieldArray:
-    """The field of one direction; frames that are not known, or were not measured, are NaN.
+    """Make the field of one direction; unknown and unmeasured frames are NaN.
 
     Parameters
     ----------
@@ -233,13 +233,13 @@ def _make_field(
 
 
 def _make_axes(spatial: Sequence[str], coordinates: Coordinates) -> list[dict[str, Any]]:
-    """The axes of points; between frames there is nothing to interpolate: time is discrete."""
+    """Make the axes of points; time is discrete, as nothing is interpolated between frames."""
     time: dict[str, Any] = {**coordinates.make_axis("t"), "discrete": True}
     return [time, *(coordinates.make_axis(axis) for axis in spatial)]
 
 
 def _name_image(whole: StackSpec, target: str) -> str:
-    """Where the image is, seen from the group if both are on this machine."""
+    """The path of the image, relative to the group if both are local."""
     inside = f"/{whole.image}" if whole.image else ""
     if "://" in whole.path or "://" in target:
         return hide_secrets(whole.path + inside)

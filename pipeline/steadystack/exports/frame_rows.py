@@ -1,4 +1,4 @@
-"""A table of the frames: a row for each, with its shift and where it comes to lie."""
+"""Make a table of frames: a row for each, with its shift and the box that it is moved to."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from steadystack.warp import Box, find_warped_whole_box, find_whole_box
 def make_frame_rows(
     shifts: xr.Dataset, shape: Sequence[int] | None = None, files: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """A row for every frame of a shifts dataset.
+    """Make a row for every frame of a shifts dataset.
 
     Parameters
     ----------
     shape : of a frame, pixels; None: not known
-    files : the name of the file that each frame is in, where there are several
+    files : the name of the file that contains each frame, if there are several
 
     Returns
     -------
-    rows with ``frame``, ``file`` if it is given, ``time`` where the dataset has it (dates as ISO
-    8601 has them), ``status``, ``component``; along every axis ``shift_y``, ``shift_std_y`` in
-    pixels and ``translate_y``, the shift in the unit of the pixel size (pixels if that is not
-    known); and, where the shape is known, the box in which the moved frame lies: ``first_y`` and
-    ``stop_y``, whole pixels of the anchor frame, the last one not included. Where frames have a
-    linear motion: ``rotation``, degrees, ``scale`` and their deviations, of volumes the rotation
-    vector, ``rotation_z``, ``rotation_y``, ``rotation_x``, and its deviations, ``rotation_std_z``
-    and so on; and the matrix that lays a position in the frame on the anchor, pixels: ``y' =
-    affine_yy y + affine_yx x + affine_y``, of volumes the same with z. What is not known is None.
+    rows with ``frame``, ``file`` if given, ``time`` if the dataset has it (dates in ISO 8601),
+    ``status``, ``component``; along every axis ``shift_y``, ``shift_std_y`` in pixels and
+    ``translate_y``, the shift in the unit of the pixel size (pixels if that is not known); and,
+    where the shape is known, the box in which the moved frame lies: ``first_y`` and ``stop_y``,
+    whole pixels of the anchor frame, the last one not included. Where frames have a linear motion:
+    ``rotation``, degrees, ``scale`` and their deviations, for volumes the rotation vector,
+    ``rotation_z``, ``rotation_y``, ``rotation_x``, and its deviations, ``rotation_std_z`` and so
+    on; and the matrix that maps a position in the frame to the anchor, pixels: ``y' = affine_yy y +
+    affine_yx x + affine_y``, of volumes the same with z. What is not known is None.
     """
     axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     values, std = shifts["frame_shift"].to_numpy(), shifts["frame_shift_std"].to_numpy()
@@ -71,7 +71,7 @@ def make_frame_rows(
 
 
 def _tell_time(time: np.datetime64 | np.floating[Any]) -> str | float | None:
-    """A date as text of ISO 8601, or a number; None where it is not known."""
+    """A date as ISO 8601 text, or a number; None if not known."""
     if np.isnat(time) if isinstance(time, np.datetime64) else not np.isfinite(time):
         return None
     if isinstance(time, np.datetime64):
@@ -82,7 +82,7 @@ def _tell_time(time: np.datetime64 | np.floating[Any]) -> str | float | None:
 def _make_linear_cells(
     shifts: xr.Dataset, axes: Sequence[str], frame: int, affine: NDArray[np.float64]
 ) -> dict[str, float | None]:
-    """What a row says of the linear motion of its frame."""
+    """Make the cells of a row for the linear motion of its frame."""
     values = {
         name: float(shifts[f"frame_{name}"][frame])
         for name in ("rotation", "rotation_std", "scale", "scale_std")
@@ -110,7 +110,7 @@ def _find_box(
 
 
 def find_common_part(shifts: xr.Dataset, shape: Sequence[int]) -> Box | None:
-    """The box that is seen in every frame with a shift that compares with the anchor's."""
+    """The box that is visible in every frame whose shift is relative to the anchor."""
     values = shifts["frame_shift"].to_numpy()
     good = np.isfinite(values).all(axis=1) & (shifts["component"].to_numpy() == 0)
     linear = get_motion(shifts)

@@ -1,4 +1,4 @@
-"""The stack that a shifts dataset is of, found again by its settings, and where it is exported."""
+"""Find the stack of a shifts dataset by its settings, and check the targets of exports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AFFINES, SUFFIXES = ".affines.json", (".csv", ".json", ".yml", ".yaml", ".xml", 
 
 
 def find_export_suffix(target: str) -> str:
-    """Find the ending that says what is exported; raises InputError for another."""
+    """Find the suffix that says what to export; raises InputError for unknown ones."""
     suffix = DISPLACEMENTS if target.endswith(DISPLACEMENTS) else PurePath(target).suffix
     if suffix not in (*SUFFIXES, DISPLACEMENTS):
         raise InputError(
@@ -30,7 +30,7 @@ def find_export_suffix(target: str) -> str:
 
 
 def explain_local(target: str) -> InputError:
-    """Make the error for local motion that a target cannot hold."""
+    """Make the error for a target that cannot hold local motion."""
     return InputError(
         f"{target} can only hold shifts and matrices, but these frames move locally (motion.model "
         f"local): export .nc, which holds everything, {DISPLACEMENTS}, whose fields move points, "
@@ -39,7 +39,7 @@ def explain_local(target: str) -> InputError:
 
 
 def locate_measured_stack(shifts: xr.Dataset) -> StackSpec | None:
-    """The stack that was measured; None if it is not there any more."""
+    """Locate the stack that was measured; None if it no longer exists."""
     try:
         config = make_config(json.loads(shifts.attrs["configuration"]))
         spec = locate_stack(**config.input.model_dump())
@@ -50,7 +50,7 @@ def locate_measured_stack(shifts: xr.Dataset) -> StackSpec | None:
 
 
 def check_export_target(target: str, shifts_path: str, shifts: xr.Dataset) -> None:
-    """Refuse a target in or around the dataset, or a store of the run that it is of."""
+    """Refuse a target in or around the dataset, or a store of its run."""
     try:
         config = make_config(json.loads(shifts.attrs["configuration"]))
         stores = [config.input.one_path, config.output.corrected or "", config.output.mean or ""]
@@ -71,7 +71,7 @@ def refuse_inside(target: str, paths: Iterable[str]) -> None:
 
 
 def list_measured_files(shifts: xr.Dataset, spec: StackSpec | None) -> tuple[str, ...] | None:
-    """The file of each frame, where the stack is a series of files; None if they are others now."""
+    """List the file of each frame, if the stack is a series of files; None if the files changed."""
     if spec is None or shifts.attrs.get("input_digest", "").split("-")[0] != spec.digest:
         return None
     files = spec.array.list_frame_files(spec.path)

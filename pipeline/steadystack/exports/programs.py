@@ -1,4 +1,4 @@
-"""The motion of frames as napari, multiview-stitcher and biahub take it."""
+"""Export the motion of frames for napari, multiview-stitcher and biahub."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from steadystack.readers import StackSpec
 
 
 def make_napari_layers(motions: Motions) -> list[dict[str, Any]]:
-    """What napari needs to show every frame at its place: keyword arguments of ``add_image``.
+    """Make keyword arguments of napari's ``add_image`` that show every frame in its place.
 
-    A layer for every frame with a shift that compares with the anchor's, of the image
-    ``stack[frame:frame + 1]`` of the whole stack; all share the slider of time. ``frame`` is to be
-    taken out. Where frames have a linear motion, ``affine`` has that and the shift, in the unit of
-    the pixel size. Where channels have offsets, there is a layer for every frame of each of them,
-    with the ``channel``, name or number, to be taken out, too.
+    There is a layer for every frame whose shift is relative to the anchor, for the image
+    ``stack[frame:frame + 1]`` of the whole stack; all share the time slider. The caller must remove
+    ``frame``. If frames have a linear motion, ``affine`` contains it and the shift, in the unit of
+    the pixel size. If channels have offsets, there is a layer for every frame of each channel, with
+    its name or number as ``channel``, also to be removed.
     """
     frames = np.flatnonzero(motions.known).tolist()
     if motions.offsets is None:
@@ -34,7 +34,7 @@ def make_napari_layers(motions: Motions) -> list[dict[str, Any]]:
 
 
 def _make_layer(motions: Motions, index: int, offset: NDArray[np.float64]) -> dict[str, Any]:
-    """The layer of a frame, of a channel that is moved by an offset, pixels, besides."""
+    """Make the layer of a frame, in a channel that is also moved by an offset, pixels."""
     size, number = list(motions.size), motions.numbers[index]
     moved = (motions.affine[index, :-1, -1] + offset) * size
     layer: dict[str, Any] = {
@@ -44,7 +44,7 @@ def _make_layer(motions: Motions, index: int, offset: NDArray[np.float64]) -> di
         "translate": [float(number), *moved.tolist()],
     }
     if motions.is_linear:
-        affine = np.eye(len(size) + 2)  # of time, too, which stays
+        affine = np.eye(len(size) + 2)  # with time, which is unchanged
         affine[1:, 1:] = motions.compute_in_units()[index]
         affine[1:-1, -1] += offset * size
         layer["translate"] = [float(number), *[0.0] * len(size)]
@@ -53,16 +53,16 @@ def _make_layer(motions: Motions, index: int, offset: NDArray[np.float64]) -> di
 
 
 def make_affine_list(motions: Motions) -> dict[str, Any]:
-    """The matrices of all frames, as multiview-stitcher and whoever reads JSON takes them.
+    """Make the matrices of all frames, for multiview-stitcher and other readers of JSON.
 
     Returns
     -------
     ``axes``, ``pixel_size``, ``unit`` ("pixel" where the size is not known), ``frames``: their
-    numbers in the stack; ``affine``: a matrix for each, rows and columns along the axes and then
-    1, which lays a point of the frame, in the unit, 0 at the centre of the first pixel of the
-    stack, on the anchor; None for frames whose motion is not known. Where channels have offsets:
-    ``channels``, names or numbers, and ``channel_offset``, along the axes for each, in the unit,
-    which is added to the points of that channel that a matrix has laid.
+    numbers in the stack; ``affine``: a matrix for each, rows and columns along the axes and then 1,
+    which maps a point of the frame, in the unit, 0 at the centre of the first pixel of the stack,
+    to the anchor; None for frames whose motion is not known. If channels have offsets:
+    ``channels``, names or numbers, and ``channel_offset``, along the axes for each, in the unit, to
+    be added to the mapped points of that channel.
     """
     matrices = zip(motions.compute_in_units(), motions.known, strict=True)
     told: dict[str, Any] = {
@@ -79,15 +79,15 @@ def make_affine_list(motions: Motions) -> dict[str, Any]:
 
 
 def make_biahub_settings(motions: Motions, spec: StackSpec | None) -> dict[str, Any]:
-    """The settings with which biahub stabilizes the stack.
+    """Make the settings with which biahub stabilizes the stack.
 
-    Its matrices are 4 x 4 over z, y, x in pixels, and say where a point of the steady frame comes
-    from: the inverse of ours. It takes them by the number of the frame in the stack: those that are
-    not known are NaN, and not in ``time_indices``.
+    Its matrices are 4 x 4 over z, y, x in pixels, and map points of the steady frame to the
+    original: the inverse of ours. They are indexed by the number of the frame in the stack: unknown
+    ones are NaN, and not in ``time_indices``.
 
     Parameters
     ----------
-    spec : the stack; None: it is not there any more, and its channels are not known
+    spec : the stack; None: it no longer exists, and its channels are not known
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""First steps: settings, a mask, a look at a stack, an example.
+"""First steps: draft settings, make a mask, preview a stack, run an example.
 
 - `draft`: writes settings for a stack
 - `mask_making`: makes a mask

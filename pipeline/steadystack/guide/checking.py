@@ -1,4 +1,4 @@
-"""Say what is understood of settings, a stack and its mask."""
+"""Report how settings, a stack and its mask are understood."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from steadystack.units import find_micrometers
 # `check` asks about a value that more than this share of a frame's pixels have, and about a mask
 # that leaves less than this share of them.
 FEW, FEW_VALID = 0.02, 0.1
-# It asks whether time is the last axis where that is so many times shorter than the two others.
+# It asks whether time is the last axis if that is this many times shorter than the two others.
 SHORTER = 4
 
 
@@ -74,11 +74,11 @@ def check(config: Config, picture: str | None = None) -> list[tuple[str, str]]:
 
 
 def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
-    """Describe what a few pairs give, and what a run decides by that."""
+    """Describe the results of a few pairs, and the decisions of a run based on them."""
     preprocess = setup.config.preprocess
     has_image = preprocess.flat_field is not None or preprocess.fixed_pattern is not None
     if has_image or setup.config.object_.is_followed:
-        return []  # a run reads or makes camera images, or follows an object, first
+        return []  # a run first reads or makes camera images, or follows an object
     pilot, table = try_pairs(setup)
     if table is None:
         return []
@@ -164,7 +164,7 @@ def _ask_about_values(frame: Frame, shares: Mapping[float, float]) -> list[str]:
 
 
 def _ask_about_mask(frame: Frame, valid: Bools, has_mask: bool) -> list[str]:
-    """Ask whether the mask is inverted; of frames that lack pixels it cannot be told."""
+    """Ask whether the mask is inverted; that cannot be told for incomplete frames."""
     if frame.status is not FrameStatus.OK:
         return []
     if looks_inverted(frame.image, frame.valid):
@@ -186,7 +186,7 @@ def _ask_about_border(border: Border) -> str:
 
 
 def _ask_about_axes(spec: StackSpec) -> str:
-    """Ask whether frames that are narrow are a series whose last axis is time; "": they are not."""
+    """Ask whether the last axis of a series of narrow frames is time; "": no question."""
     if tuple(spec.axes) != tuple("tyx") or spec.size("x") * SHORTER > min(spec.shape[:2]):
         return ""
     return f" (or {spec.size('x')} frames of {spec.shape[:2]}? then set input.axes: yxt)"
@@ -229,7 +229,7 @@ def _describe_cut(spec: StackSpec, whole: StackSpec) -> str:
 
 
 def _describe_pixel_size(spec: StackSpec) -> str:
-    """Describe the size of a pixel, and what is missing for lengths to be understood."""
+    """Describe the pixel size, and what is missing to understand lengths."""
     size = " x ".join(f"{step:g}" if step == step else "not known" for step in spec.pixel_size)
     way_out = "set input.pixel_size"
     if not spec.unit:

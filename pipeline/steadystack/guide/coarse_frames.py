@@ -1,4 +1,4 @@
-"""A series as it is looked at coarsely: some frames, averaged; and what is found in its pixels."""
+"""Make a coarse series of some averaged frames, and convert its results to pixels of the stack."""
 
 from __future__ import annotations
 
@@ -30,21 +30,20 @@ from steadystack.readers import ImagePart, ValidFrames, read_image
 from steadystack.survey import average_boxes
 from steadystack.validity import Validity
 
-# Most frames that are looked at, and how many even where they are large; pixels that are read of
-# all of them together, about.
+# Most frames used, and fewest even if they are large; about how many pixels are read in all.
 MOST_FRAMES, FEWEST_FRAMES, READ_PIXELS = 40, 10, 2**29
-# Longest side of a coarse frame, px, and of a coarse plane of a volume, which has so many planes;
-# no side gets shorter than this, unless it is.
+# Longest side of a coarse frame, px, and of a coarse plane of a volume; most planes of that; and
+# shortest side that averaging may leave.
 LONGEST, LONGEST_OF_VOLUME, MOST_PLANES, SHORTEST = 256, 96, 12, 24
-# A box is valid where this share of its pixels is.
+# A box is valid if this share of its pixels is.
 VALID_SHARE = 0.25
-# What averaging adds to the error of a shift, px of coarse frames: details finer than a box fold
-# into coarser ones. 0.005 to 0.02 were seen, in boxes of 5 to 8, of details of 1 to 16 px.
+# Error that averaging adds to a shift, px of coarse frames, as detail finer than a box is aliased:
+# 0.005 to 0.02 were observed, for boxes of 5 to 8 px and details of 1 to 16 px.
 AVERAGING = 0.02
 # Pixels that are averaged at a time.
 STRIP_PIXELS = 2**20
 
-# What the checks tell in pixels, by the attribute of the dataset that holds it.
+# Results of checks in pixels, by attribute of the dataset.
 LENGTHS = {
     "fixed_pattern_effect": ("with_it", "without_it", "error", "noise"),
     "local_motion": ("size", "still_pull", "scene"),
@@ -55,7 +54,7 @@ LENGTHS = {
     "majority_check": ("off_all", "off_majority"),
 }  # fmt: skip
 
-STILL = ("median", "estimate")  # camera images that are made of the stack itself
+STILL = ("median", "estimate")  # camera images estimated from the stack itself
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Grain:
     steps: tuple[int, ...]
 
     def find(self, frame: int) -> int:
-        """Which of the frames that are looked at one of the series is."""
+        """The index of a frame of the series among those used."""
         return (frame - self.frames.start) // self.frames.step
 
     def shrink(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -81,7 +80,7 @@ class Grain:
 
 
 def choose_grain(frame_count: int, shape: Sequence[int], anchor: int = 0) -> Grain:
-    """Choose how coarsely a series is looked at, so that it takes seconds; `anchor` is in it."""
+    """Choose how coarsely to look at a series, so that it takes seconds; `anchor` is included."""
     *planes, rows, columns = shape
     longest = LONGEST_OF_VOLUME if planes else LONGEST
     fewest_left = max(min(rows, columns) // SHORTEST, 1)
@@ -128,15 +127,15 @@ def coarsen(
     grain: Grain,
     progress: Callable[[int, int], None] | None = None,
 ) -> Series:
-    """Read some frames of a series and average them: a series of its own, in memory.
+    """Read some frames of a series and average them, into a series of their own, in memory.
 
-    Its pixels are those that the settings leave valid, divided by a flat field, less a fixed
-    pattern, as logarithm or root, where the settings have these. What is to be made of the stack
-    itself is not done.
+    Its pixels are those left valid by the settings, divided by a flat field, less a fixed pattern,
+    as logarithm or root, as far as these are set. Camera images to be estimated from the stack are
+    skipped.
 
     Parameters
     ----------
-    progress : called with how many frames are read, and how many are to be read
+    progress : called with the number of frames read, and to be read in all
 
     Raises
     ------
@@ -178,7 +177,7 @@ def coarsen(
 def _read_frames(
     series: Series, config: Config, grain: Grain, progress: Callable[[int, int], None]
 ) -> Iterator[Frame]:
-    """Read the frames of a series coarsely; a block of all of them before the next block."""
+    """Read the frames of a series coarsely; one block of all frames before the next block."""
     source, count = series.source, len(grain.frames)
     shape = grain.shrink(source.frame_shape)
     images = np.zeros((count, *shape), np.float32)
@@ -229,7 +228,7 @@ def _cut(
 def _average(
     image: NDArray[Any], valid: Bools, steps: Sequence[int]
 ) -> tuple[NDArray[np.float32], Bools]:
-    """Average a block of a frame strip by strip, for the memory."""
+    """Average a block of a frame strip by strip, to save memory."""
     boxes = max(STRIP_PIXELS // (steps[0] * math.prod(image.shape[1:])), 1) * steps[0]
     strips = [
         average_boxes(
@@ -242,9 +241,9 @@ def _average(
 
 
 def _choose_conditioning(config: Config) -> Conditioning:
-    """What is done to frames before they are averaged: what needs no filter, in the order of a run.
+    """Choose the steps done before averaging: those without a filter, in the order of a run.
 
-    Behind a flat field that is made of the stack itself it is done to the coarse frames.
+    After a flat field estimated from the stack, they are applied to the coarse frames instead.
     """
     section = config.preprocess
     if section.flat_field == STILL[0]:
@@ -269,10 +268,10 @@ def _read_stills(
 
 
 def enlarge(shifts: xr.Dataset, config: Config, series: Series, grain: Grain) -> xr.Dataset:
-    """The dataset of coarse frames in pixels of the stack, with its settings, and judged anew.
+    """Convert the dataset of coarse frames to pixels and settings of the stack; judge it anew.
 
-    What has no direction counts along the axis with the longest boxes. `config` and `series` are
-    those of the run over the stack.
+    Values without a direction are scaled as along the axis with the longest boxes. `config` and
+    `series` are those of the run over the stack.
     """
     longest = max(grain.steps)
     steps = xr.DataArray(np.array(grain.steps, float), dims="axis")
@@ -285,7 +284,7 @@ def enlarge(shifts: xr.Dataset, config: Config, series: Series, grain: Grain) ->
             values = column / steps
         elif name == "frame_shift_std":
             averaging = AVERAGING * (steps > 1)
-            more = averaging.where(column > 0, 0)  # of the anchor there is none
+            more = averaging.where(column > 0, 0)  # the anchor has none
             values = (((column**2 + more**2) ** 0.5) * steps).transpose(*dims)
         elif unit == "pixel" and "axis" in dims:
             values = (column * steps).transpose(*dims)
@@ -308,9 +307,9 @@ def enlarge(shifts: xr.Dataset, config: Config, series: Series, grain: Grain) ->
 
 
 def _enlarge_settings(shifts: xr.Dataset, config: Config, grain: Grain) -> dict[str, Any]:
-    """The settings of the run, with what was left to a pilot as it was decided in coarse frames.
+    """The settings of the run, with a pilot's decisions as made on coarse frames.
 
-    The anchor counts among the frames that were looked at, like all indices of their dataset.
+    The anchor is an index into the frames used, like all indices of their dataset.
     """
     settings, coarse = config.dump(), json.loads(shifts.attrs["configuration"])
     settings["solve"]["anchor"] = grain.find(config.solve.anchor)

@@ -1,4 +1,4 @@
-"""What a whole run costs in time, from a few pairs that are measured at full size."""
+"""Estimate the time of a whole run from a few pairs that are measured at full size."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from steadystack.pairs import spread_by_separation, spread_evenly
 from steadystack.planning import Plan, Setup, bound_search, format_mib, make_plan
 from steadystack.survey import choose_reach, find_reach
 
-# A pair that takes longer, seconds, is measured alone: how much of that are its frames stays open.
+# If a pair takes longer than this, seconds, no others are measured: the frames' share stays
+# unknown.
 LONG_S = 4.0
-# Pairs that are tried until one has two frames that can be measured.
+# Most pairs tried to find one with two usable frames.
 TRIED = 3
-# How far apart frames lie is seen on so many pairs of a run.
+# Number of a run's pairs that show how far apart frames lie.
 SEEN_PAIRS = 32
-# Pairs that a run measures beside its own, to decide on settings and in its checks: so many were
-# counted; and of frames that are measured in blocks.
+# Pairs that a run measures besides its own, to decide on settings and in its checks, as counted;
+# and if frames are measured in blocks.
 FURTHER_PAIRS, FURTHER_IN_BLOCKS = 126, 90
-# Until workers have started and imported; until dataset and report are written.
+# Time for workers to start and import, and for writing dataset and report.
 STARTING_S, WRITING_S = 3.0, 5.0
 
 Clock = Callable[[], float]
@@ -37,8 +38,8 @@ class Costs:
     Attributes
     ----------
     plan : the run; None: it would be refused
-    frame_s, pair_s : of a frame that is read and made ready, and of a pair of such frames
-    measured : how many pairs these are from; 0: none could be measured
+    frame_s, pair_s : to read and prepare a frame, and to measure a pair of such frames
+    measured : number of pairs these are based on; 0: none could be measured
     refused : why there is no plan, with the way out
     """
 
@@ -63,12 +64,12 @@ class Costs:
 
     @property
     def whole_bytes(self) -> int:
-        """The memory of the run on this machine, its workers included, at most; 0: not known."""
+        """The most memory of the run on this machine, including workers; 0: not known."""
         plan = self.plan
         return 0 if plan is None else plan.own_bytes + plan.workers * plan.worker_bytes
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the costs for a reader, as names and values."""
+        """Describe the costs for the user, as names and values."""
         plan = self.plan
         if plan is None:
             return [("the whole run", f"would be refused: {self.refused}")]
@@ -95,7 +96,7 @@ class Costs:
 
 
 def format_duration(seconds: float) -> str:
-    """Format a duration that is known roughly."""
+    """Format a duration that is only roughly known."""
     for unit, length in (("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
@@ -107,12 +108,12 @@ def estimate_costs(setup: Setup, shifts: Floats, clock: Clock = time.perf_counte
 
     Parameters
     ----------
-    shifts : of all frames (frames, axes), pixels, about; NaN: not known. Where it is left to a
-        pilot how far is searched, it is as far as these ask for.
+    shifts : of all frames (frames, axes), pixels, about; NaN: not known. If the search range is
+        left to a pilot, it is chosen to cover these.
     """
     reach = _find_reach(setup, shifts)
     try:
-        make_plan(setup)  # before a run has found how far it searches
+        make_plan(setup)  # before the search range is known
     except InputError as error:
         advice = "" if setup.method.initial_shifts is not None else _advise(reach)
         return Costs(None, refused=f"{error}{advice}")
@@ -136,7 +137,7 @@ def estimate_costs(setup: Setup, shifts: Floats, clock: Clock = time.perf_counte
 
 
 def _find_reach(setup: Setup, shifts: Floats) -> Reach:
-    """Find how far pairs of a run lie apart, and so how far to search, by shifts known about."""
+    """Estimate the largest shift of pairs, and so the search range, from approximate shifts."""
     apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
     pairs = setup.pairs[spread_by_separation(apart, SEEN_PAIRS)]
     moved = np.abs(shifts[pairs[:, 1]] - shifts[pairs[:, 0]])
@@ -145,7 +146,7 @@ def _find_reach(setup: Setup, shifts: Floats) -> Reach:
 
 
 def _advise(reach: Reach) -> str:
-    """Advise on how far to search, where that is seen."""
+    """Advise on the search range, if it is known."""
     if not reach.widen or reach.bounds is None:
         return ""
     bounds = ", ".join(map(str, reach.bounds))
@@ -153,7 +154,7 @@ def _advise(reach: Reach) -> str:
 
 
 def _list_candidates(pairs: Ints) -> Iterator[Ints]:
-    """List pairs to measure, (1, 2) each: of usual separation, spread over the series."""
+    """List pairs to measure, (1, 2) each: with typical separation, spread over the series."""
     apart = np.abs(pairs[:, 1] - pairs[:, 0])
     usual = np.flatnonzero(apart == np.sort(apart)[len(apart) // 2])
     for row in spread_evenly(usual, 2 * TRIED + 1)[1::2].tolist() or usual[:1].tolist():
@@ -161,7 +162,7 @@ def _list_candidates(pairs: Ints) -> Iterator[Ints]:
 
 
 def _add_third_frame(single: Ints, pairs: Ints) -> Ints:
-    """Add those pairs to one that join its frames with the frame that most of them share."""
+    """Add the pairs that join a pair's frames with the frame most often paired with them."""
     near = pairs[np.isin(pairs, single).any(axis=1)]
     others = near[~np.isin(near, single)]
     if not len(others):
@@ -173,9 +174,9 @@ def _add_third_frame(single: Ints, pairs: Ints) -> Ints:
 
 
 def _time(setup: Setup, pairs: Ints, clock: Clock) -> tuple[float, int]:
-    """Measure pairs; gives the seconds it took, and how many of their frames can be measured.
+    """Measure pairs; returns the seconds it took, and the number of their usable frames.
 
-    0 frames where one of them cannot be.
+    0 frames if one of them is unusable.
     """
     source = setup.series.source
     table = PairTable.of_frames(pairs, source)
@@ -189,7 +190,7 @@ def _time(setup: Setup, pairs: Ints, clock: Clock) -> tuple[float, int]:
 
 
 def _share_out(alone_s: float, together_s: float, frames: int, pairs: int) -> tuple[float, float]:
-    """Share out the seconds of one pair, and of several with so many frames: of a frame, a pair."""
+    """Split the seconds of one pair, and of several, into those of a frame and of a pair."""
     frame_s = (pairs * alone_s - together_s) / max(2 * pairs - frames, 1)
     frame_s = float(np.clip(frame_s, 0, alone_s / 2))
     return frame_s, alone_s - 2 * frame_s

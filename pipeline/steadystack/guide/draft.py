@@ -16,7 +16,7 @@ from steadystack.guide.presets import check_preset, merge_preset, read_preset
 from steadystack.model import InputError, escape_unprintable, hide_secrets, write_number
 from steadystack.run_log import log_stage
 
-# Larger frames are not read: that would take long over a network.
+# Larger frames are not read, which would be slow over a network.
 MOST_READ = 2**26  # bytes
 # A value that more than this share of a frame's pixels have may mean "no data".
 FEW = 0.02
@@ -27,7 +27,7 @@ OUTPUT_ENDINGS = {
     "mean": "-mean.ome.zarr",
     "movie": "-movie.mp4",
 }
-# Longer names of inputs are cut: systems allow 255 bytes, and endings have to find room in them.
+# Longer names of inputs are cut: systems allow 255 bytes, including suffixes.
 MOST_STEM_BYTES = 160
 
 INIT_SETTINGS = """\
@@ -82,10 +82,10 @@ def init(path: str, *, like: str | None = None, is_here: bool = False, **keys: A
     """Draft commented settings, as YAML text, for the stack at `path`; `keys` are those of `input`.
 
     `like` is the name of a preset, whose keys are put in (`list_presets` tells them); `is_here`
-    whether the file of the settings will lie in the working folder: what is below this, and given
-    so, then has the path that was given, and else an absolute one.
-    Reads the first, the middle and the last frame, if they are not large ones, for pixels that seem
-    to hold no data, and measures a few pairs, as a run does before it begins.
+    whether the settings file will be in the working folder: then a relative path below that folder
+    stays as given; otherwise paths become absolute. Reads the first, the middle and the last frame,
+    if they are not large ones, for pixels that seem to hold no data, and measures a few pairs, as a
+    run does before it begins.
     """
     if like is not None:
         check_preset(like)
@@ -101,7 +101,7 @@ def init(path: str, *, like: str | None = None, is_here: bool = False, **keys: A
         )
     except InputError as error:
         raise InputError(str(error) + _name_option(str(error))) from error
-    from steadystack.guide.checking import describe  # once there is a stack: it takes long
+    from steadystack.guide.checking import describe  # slow to import; only if there is a stack
 
     planning.check_frames(spec)
     lines = [f"  {key}: {format_scalar(value)}" for key, value in written.items()]
@@ -116,7 +116,7 @@ def init(path: str, *, like: str | None = None, is_here: bool = False, **keys: A
         path=format_scalar(written_path, quoted=True),
         described="".join(f"\n#   {fact}" for fact in facts),
         input_keys="\n".join(lines) + ("\n" if lines else ""),
-        shape=whole,  # that of masks, and in which shapes are drawn
+        shape=whole,  # the shape of masks, in which shapes are drawn
         centre=[size // 2 for size in whole[-2:]],
         radii=[size // 2 for size in whole[-2:]],
         invalid_values=invalid_values,
@@ -135,7 +135,7 @@ def _is_below(path: str) -> bool:
 
 
 def _choose_example(path: str, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """The section `input` of what is looked at: of all positions of a plate, the first."""
+    """The section `input` of the example: the first position of a plate."""
     if keys.get("position") != planning.ALL:
         return {"path": path, **keys}
     rest = {key: value for key, value in keys.items() if key != "position"}
@@ -145,7 +145,7 @@ def _choose_example(path: str, keys: Mapping[str, Any]) -> dict[str, Any]:
 def _make_lines_on_pilot(
     example: Mapping[str, Any], spec: readers.StackSpec, like: str | None
 ) -> str:
-    """Make comments on what a run would decide on the filters now; "" where that is not known.
+    """Make comments on the filters that a run would choose now; "" if not known.
 
     `like` is the preset whose keys it has.
     """
@@ -156,7 +156,7 @@ def _make_lines_on_pilot(
     try:
         setup = planning.set_up(config, planning.open_series(config)[0])
         pilot, _ = checks.try_pairs(setup)
-    except InputError:  # frames that no run can measure: `check` and `run` say why
+    except InputError:  # unusable frames: `check` and `run` say why
         return ""
     lines = [
         "both are auto, as are mask.defects, mask.field_of_view, mask.parts, register.max_shift:",
@@ -208,7 +208,7 @@ def _make_line(key: str, comment: str) -> str:
 def _choose_stem(path: str, keys: Mapping[str, Any]) -> str:
     """Choose a name for the outputs: that of the input, or of the folder of a pattern of files.
 
-    Stacks whose names differ by more than an ending of inputs have outputs of different names.
+    Stacks whose names differ in more than the suffix get outputs of different names.
     """
     file_path, inside = split_hdf_path(path) or (path, None)
     names, place = hide_secrets(file_path).rstrip("/").split("/"), get_place(file_path)

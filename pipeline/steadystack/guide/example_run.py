@@ -40,7 +40,7 @@ cluster:
   workers: 2
 """
 
-# A file in every folder that the demo made, and may make again.
+# A file that marks folders made by the demo, which it may replace.
 MARK = ".steadystack-demo"
 SETTINGS, STACK, MASK = "demo.yaml", "stack.ome.zarr", "mask.zarr"
 DEMO_TEXT = DEMO_SETTINGS.format(name=SETTINGS)
@@ -101,7 +101,7 @@ def demo(directory: str | Path, progress: Progress | None = None) -> DemoResult:
 
 
 def _check_not_edited(directory: Path) -> None:
-    """Raise InputError if somebody edited what an earlier demo made, or put something into it."""
+    """Raise InputError if the output of an earlier demo was edited or added to."""
     way_out, settings = "give the demo another folder", directory / SETTINGS
     if settings.exists() and not DEMO_TEXT.encode().startswith(settings.read_bytes()):
         raise InputError(

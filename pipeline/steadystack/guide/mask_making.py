@@ -29,7 +29,7 @@ from steadystack.segmentation import (
 from steadystack.validity import Ellipse, Polygon
 
 Basis: TypeAlias = Literal["mean", "deviation"]
-# Frames that are looked at, spread over the series, and about how many of their pixels at most.
+# Number of frames used, spread over the series, and about how many of their pixels at most.
 FRAMES, MOST_PIXELS = 64, 2**28
 FEW_VALID = 0.1
 
@@ -54,14 +54,14 @@ def make_mask(
     ----------
     stack : path of a stack; `keys` are those of the section `input`
     target : a path that ends in .npy, where nothing lies yet
-    by : valid is where the mean over some frames is above `threshold`, or their deviation
+    by : whether the mean or the deviation of some frames must be above `threshold`
     threshold : None: by Otsu's method
-    below : valid is what does not lie above the threshold
-    largest, fill_holes, erode : only the largest region, without holes, without a rim of so many
-        pixels
-    rois : regions of ImageJ (.roi, or .zip of several), which replace the threshold: valid is what
-        lies in any
-    picture : path of a picture of the mean with what is not valid
+    below : whether pixels not above the threshold are valid instead
+    largest, fill_holes, erode : keep the largest region only; fill its holes; remove a rim of so
+        many pixels
+    rois : regions of ImageJ (.roi, or .zip of several), which replace the threshold: pixels in any
+        of them are valid
+    picture : path of a picture of the mean with the invalid pixels
     """
     check_new_mask(target)
     if picture is not None:
@@ -102,7 +102,7 @@ def make_mask(
 def _look_at(
     source: readers.StackFrames,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """The mean and the deviation of some frames, spread over the series, and of how many."""
+    """Compute mean and deviation of some frames, spread over the series, and their number."""
     pixels = math.prod(source.frame_shape)
     wanted = min(source.frame_count, max(min(FRAMES, MOST_PIXELS // pixels), 2))
     numbers = spread_evenly(np.arange(source.frame_count), wanted)
@@ -134,8 +134,8 @@ Outlines: TypeAlias = list[Ellipse | Polygon]  # by the even-odd rule
 def read_rois(path: str) -> list[Outlines]:
     """Read the regions of an ImageJ file, .roi or .zip: the outlines of each.
 
-    Corners are turned from ImageJ's, where a pixel begins at its number, into places of pixels'
-    centres. Regions without an inside, such as lines and points, are refused.
+    Corners are converted from ImageJ's convention (a pixel begins at its index) to pixel centres.
+    Regions without an inside, such as lines and points, are refused.
     """
     try:
         import roifile

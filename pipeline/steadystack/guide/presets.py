@@ -13,7 +13,7 @@ from steadystack.model import InputError
 
 
 def list_presets() -> dict[str, str]:
-    """List the names of all presets, in order, each with a sentence on what it is for and why."""
+    """List the names of all presets, in order, each with a sentence on its purpose and reasons."""
     folder = resources.files("steadystack").joinpath("data", "presets")
     texts = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
     return {
@@ -41,8 +41,8 @@ def read_preset(name: str) -> dict[str, Any]:
 def merge_preset(draft: str, name: str) -> str:
     """Put the keys of a preset into drafted settings, as YAML text.
 
-    A section that the preset has loses the keys that are set in the draft; comments, and with them
-    what the pairs that were tried have shown, stay.
+    Sections in the preset lose the keys set in the draft; comments stay, with the results of the
+    pairs that were tried.
     """
     path = resources.files("steadystack").joinpath("data", "presets", f"{name}.yaml")
     head, *sections = re.split(r"^(?=\w+:$)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Look at a whole series coarsely, in seconds: where it drifts, and what a run over it costs."""
+"""Preview a whole series in seconds, from coarse frames: its drift, and the cost of a run."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ from steadystack.stages import (
 )
 from steadystack.units import parse_shift_bounds
 
-# A low-pass of less than this, px of coarse frames, is what averaging does; a high-pass of less
-# would leave nothing of them.
+# A low-pass below this, px of coarse frames, is already done by averaging; a high-pass below the
+# second number would leave nothing of them.
 LEAST_LOW_PASS, LEAST_HIGH_PASS = 0.5, 2.0
 
 
@@ -56,11 +56,11 @@ class Preview:
 
     Attributes
     ----------
-    shifts : the shifts dataset of the frames that were looked at; all in pixels of the stack
-    grain : which frames these are, and over how many pixels they were averaged
+    shifts : the shifts dataset of the frames used; all in pixels of the stack
+    grain : which frames were used, and over how many pixels they were averaged
     frame_count, frame_shape : of the stack, pixels
-    costs : what the whole run takes
-    left_out : keys of the settings that it did without
+    costs : estimated costs of the whole run
+    left_out : keys of the settings that were ignored
     page : where its page lies
     """
 
@@ -73,7 +73,7 @@ class Preview:
     page: str
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe what was found for a reader, as names and values."""
+        """Describe what was found for the user, as names and values."""
         judged = verdict(self.shifts)
         every = self.grain.frames.step
         nth = f" (one in {every})" if every > 1 else ""
@@ -101,7 +101,7 @@ class Preview:
             return "not known: no frame has a shift"
         components, frames = self.shifts["component"].to_numpy(), len(drift)
         largest = np.bincount(components[known & (components >= 0)]).argmax()
-        known &= components == largest  # others are relative to frames of their own
+        known &= components == largest  # others have another anchor
         errors = self.shifts["frame_shift_std"].to_numpy()[known]
         spans = ", ".join(
             f"{axis} from {low:.1f} to {high:.1f}{_describe_error(error)}"
@@ -117,7 +117,7 @@ class Preview:
 
 
 def _describe_error(errors: np.ndarray) -> str:
-    """Describe the typical error along an axis: without the anchor, as the verdict does."""
+    """Describe the typical error along an axis, without the anchor, as in the verdict."""
     errors = errors[errors > 0]
     return f" ± {np.median(errors):.2f}" if len(errors) else ""
 
@@ -153,7 +153,7 @@ def preview(config: Config, progress: Callable[[int, int], None] | None = None) 
     except InputError:
         if settings.preprocess.fixed_pattern is None:
             raise
-        # Too few frames for one may be enough for shifts.
+        # There may be too few frames for a fixed pattern, but enough for shifts.
         measured, shifts = estimate_series(_leave_out_pattern(settings), coarse)
         left_out.append("preprocess.fixed_pattern")
     whole = enlarge(shifts, config, series, grain)
@@ -164,7 +164,7 @@ def preview(config: Config, progress: Callable[[int, int], None] | None = None) 
 
 
 def _choose_page(config: Config) -> str:
-    """Choose where the page lies, and check that it can: beside that of the run."""
+    """Choose the path of the page, beside that of the run, and check that it can be written."""
     beside = config.output.report or config.output.shifts.rstrip("/")
     place = get_place(beside)
     path = place.get_sibling(f"{PurePath(place.name).stem}.preview.html").path
@@ -178,7 +178,7 @@ def _choose_page(config: Config) -> str:
 def choose_settings(config: Config, series: Series, grain: Grain) -> Config:
     """Choose the settings by which coarse frames are measured like those of the stack.
 
-    Lengths are those of coarse pixels. What frames were masked and divided by is done.
+    Lengths are in coarse pixels. Masks and flat field are already applied.
     """
     return config.model_copy(
         update={
@@ -214,7 +214,7 @@ def choose_settings(config: Config, series: Series, grain: Grain) -> Config:
 
 
 def _choose_conditioning(config: Config, step: int) -> dict[str, object]:
-    """What is done to coarse frames of the section `preprocess`."""
+    """Choose which steps of the section `preprocess` are applied to coarse frames."""
     section = config.preprocess
     by_median = section.flat_field == STILL[0]
     values: dict[str, object] = {
@@ -234,9 +234,9 @@ def _choose_conditioning(config: Config, step: int) -> dict[str, object]:
 def _choose_bounds(
     config: Config, series: Series, grain: Grain
 ) -> int | str | tuple[int | str, ...] | None:
-    """How far coarse frames are searched: as many times as far as there are frames between them.
+    """Choose how far coarse frames are searched: in proportion to their separation.
 
-    Around initial shifts, which are off by as much as ever, it stays.
+    Around initial shifts the range is unchanged, as their errors are the same.
     """
     section = config.register_
     if not section.is_decided or section.max_shift is None:
@@ -254,7 +254,7 @@ def _choose_bounds(
 
 
 def _spread(shifts: xr.Dataset, grain: Grain, frame_count: int) -> NDArray[np.float64]:
-    """The shifts of all frames (frames, axes), between those that were looked at by the line."""
+    """Interpolate the shifts of all frames (frames, axes) linearly between those measured."""
     known = shifts["frame_shift"].to_numpy()
     found = np.isfinite(known).all(axis=1)
     if not found.any():
@@ -271,7 +271,7 @@ def _leave_out_pattern(settings: Config) -> Config:
 
 
 def _list_left_out(config: Config) -> Iterator[str]:
-    """List the keys of the settings that a preview does without."""
+    """List the keys of the settings that a preview ignores."""
     if config.motion.is_more_than_shift:
         yield f"motion.model {config.motion.model}"
     if config.external_reference.path is not None:
@@ -287,7 +287,7 @@ def _list_left_out(config: Config) -> Iterator[str]:
 def _write_page(found: Preview, config: Config, measured: Setup, shifts: xr.Dataset) -> None:
     """Write the page; `shifts` are in pixels of the coarse frames, by the setup that measured."""
     section = measured.config.preprocess.model_copy(
-        update={"flat_field": None, "fixed_pattern": None}  # they are in the method
+        update={"flat_field": None, "fixed_pattern": None}  # both are part of the method
     )
     measured = replace(measured, config=measured.config.model_copy(update={"preprocess": section}))
     judged, rows = verdict(found.shifts), found.describe()

@@ -151,7 +151,7 @@ def _describe_lost(shifts: xr.Dataset) -> str:
 
 COLOUR_BY_STATUS: dict[Status, str] = {PairStatus.OK: COLOURS["x"], PairStatus.REJECTED: BAD}
 ENDS = ("pair_reference", "pair_moving", "pair_status")
-# Cells per side of a matrix; frames and lags beyond share them.
+# Cells per side of a matrix; with more frames or separations, several share a cell.
 MOST_CELLS = 400
 # The percentile of the residuals that has the highest colour.
 TOP_PERCENT = 99.0
@@ -211,7 +211,7 @@ def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 
 def _draw_over_separations(shifts: xr.Dataset, ax: Axes) -> Axes:
-    """Draw the residuals of every pair over its lag, moving - reference."""
+    """Draw the residuals of every pair over its separation, moving - reference."""
     lag = (shifts["pair_moving"] - shifts["pair_reference"]).to_numpy()
     is_rejected = shifts["pair_status"].to_numpy() == PairStatus.REJECTED.code
     raster = len(lag) > MOST_MARKS

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NEEDED = ("frame_local_shift", "frame_local_shift_std", "frame_local_status", "pixel_size")
 # Less than this is no local shift, pixels.
 LEAST = 1e-3
-# Most arrows along a side, and the longest one at most, as a share of the longer side.
+# Most arrows along a side, and the length limit of the longest, as a share of the longer side.
 MOST_ARROWS, LONGEST = 17, 1 / 6
 # Most nodes that are drawn over time, how far apart, as a share of the longer side, and most
 # points of each of their curves.
@@ -57,7 +57,7 @@ class NodeShifts:
 
     @classmethod
     def of(cls, shifts: xr.Dataset) -> NodeShifts | None:
-        """Those of a solved dataset; None: no local shift is known, as with other models."""
+        """Get those of a solved dataset; None: no local shift is known, as with other models."""
         order = ("frame", *(name for name in NODE_DIMS if name in shifts.dims))
         local = shifts["frame_local_shift"].transpose(*order, "axis").to_numpy()
         if not np.isfinite(local).any():
@@ -87,24 +87,24 @@ class NodeShifts:
     def find_farthest(self) -> tuple[int, int, int]:
         """The frame, row and column of the node that is farthest from the shift of its frame.
 
-        Of those around which something is seen, if any of these is away from it.
+        Only nodes around which something is visible, if any of these differs from it.
         """
         frame, row, column = _find_farthest(self.size, self.status)
         return frame, row, column
 
     @property
     def grid(self) -> str:
-        """How many nodes there are, in words."""
+        """Describe how many nodes there are."""
         counts = (len(self.y), len(self.x))
         return " x ".join(map(str, counts if self.z is None else (self.planes, *counts)))
 
     def describe_place(self, row: int, column: int) -> str:
-        """Where a node lies, in words."""
+        """Describe where a node lies."""
         plane = "" if self.z is None else f"z {self.z:.0f}, "
         return f"{plane}y {self.y[row]:.0f}, x {self.x[column]:.0f}"
 
     def describe_farthest(self) -> str:
-        """How far that is, with its deviation: of shifts that were edited none is known."""
+        """Describe how far that is, with its deviation, which is not known for edited shifts."""
         place = self.find_farthest()
         std = float(np.linalg.norm(self.std[place]))
         return f"{self.size[place]:.2f}" + (f" ± {std:.2f} px" if np.isfinite(std) else " px")
@@ -112,7 +112,7 @@ class NodeShifts:
     def choose_apart(self) -> list[tuple[int, int]]:
         """Choose rows and columns of some nodes that move most, apart from each other.
 
-        The first is the farthest of all; others are seen in some frame.
+        The first is the farthest of all; the others are visible in some frame.
         """
         highest = np.nan_to_num(self.size).max(axis=0)
         is_left = (self.status == LocalStatus.OK.code).any(axis=0) & (highest > LEAST)
@@ -130,11 +130,11 @@ class NodeShifts:
 
     @property
     def step(self) -> int:
-        """Of how many nodes along a side one has an arrow."""
+        """Every how many nodes along a side an arrow is drawn."""
         return -(-int(max(self.size.shape[1:])) // MOST_ARROWS)
 
     def find_room(self) -> float:
-        """How long an arrow can be: as far as the next one, pixels."""
+        """The longest possible arrow, pixels: the distance to the next one."""
         apart = [np.diff(places)[0] * self.step for places in (self.y, self.x) if len(places) > 1]
         return float(min([LONGEST * self.span, *apart]))
 
@@ -179,7 +179,7 @@ def local_shifts(
     is_seen = nodes.status[frame] == LocalStatus.OK.code
     y, x = np.meshgrid(nodes.y, nodes.x, indexing="ij")
     in_plane, longest = nodes.off[frame][..., -2:], float(nodes.size[frame, row, column])
-    # pixels of shift in a pixel of the picture; what is not seen may be longer, up to twice
+    # pixels of shift per pixel of the picture; arrows of invisible nodes may be up to twice as long
     scale = max(longest, float(nodes.size[frame][is_drawn].max()) / 2) / nodes.find_room()
     if image is not None:
         pixels = np.asarray(image, float)
@@ -255,7 +255,7 @@ def local_traces(shifts: xr.Dataset, axes: Sequence[Axes] | None = None) -> Sequ
 
 
 def _find_farthest(size: NDArray[np.float64], status: NDArray[np.int8]) -> tuple[int, ...]:
-    """The indices of the node that is farthest from its frame's shift, seen ones before others.
+    """The indices of the node farthest from its frame's shift; visible nodes take precedence.
 
     `size` and `status` are (frames, nodes along each axis), as `NodeShifts` has them.
     """
@@ -266,7 +266,7 @@ def _find_farthest(size: NDArray[np.float64], status: NDArray[np.int8]) -> tuple
 
 
 def _require_nodes(shifts: xr.Dataset) -> tuple[xr.Dataset, NodeShifts]:
-    """The dataset and the local shifts of it; InputError if there are none."""
+    """Get the dataset and its local shifts; InputError if there are none."""
     shifts = as_shifts(shifts, *NEEDED)
     nodes = NodeShifts.of(shifts)
     if nodes is None:
@@ -284,15 +284,15 @@ def _draw_arrows(
     scale: float,
     **look: Any,
 ) -> None:
-    """Draw arrows that begin at places, all (arrows,), of shifts `off` (arrows, 2), pixels.
+    """Draw arrows beginning at `y`, `x` (arrows,), for shifts `off` (arrows, 2), pixels.
 
-    `scale` is how many pixels of shift one of the picture stands for, `look` what quiver takes.
+    `scale` is pixels of shift per pixel of the picture, `look` further options of quiver.
     """
     arrows = ax.quiver(
         x, y, off[:, 1], off[:, 0], angles="xy", scale_units="xy", scale=scale, units="inches",
         width=0.025, clip_on=False, zorder=3, **look,
     )  # fmt: skip
-    arrows.set_in_layout(False)  # matplotlib does not know how far they reach
+    arrows.set_in_layout(False)  # matplotlib does not know their extent
 
 
 def _number_nodes(ax: Axes, nodes: NodeShifts) -> None:
@@ -311,7 +311,7 @@ def _number_nodes(ax: Axes, nodes: NodeShifts) -> None:
 def _draw_key(
     ax: Axes, shifts: xr.Dataset, longest: float, scale: float, place: tuple[float, float]
 ) -> None:
-    """Draw an arrow of a round length, at a place (y, x) of the picture, and what it stands for."""
+    """Draw an arrow of a round length, at a place (y, x) of the picture, with its scale."""
     unit = 10.0 ** np.floor(np.log10(longest))
     length = max(factor * unit for factor in (1, 2, 5) if factor * unit <= longest)
     sizes = shifts["pixel_size"].to_numpy().astype(float)

@@ -1,4 +1,4 @@
-"""The result to look at: one picture, or one page that holds everything.
+"""Show the result as one picture, or as one self-contained page.
 
 `page` is the page, `facts` its summary, `figures` the figures, as files or as parts of a page.
 """

@@ -1,4 +1,4 @@
-"""What a reader of a page wants to know first, as names and values."""
+"""The summary of a page: what its reader wants to know first, as names and values."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def list_facts(shifts: xr.Dataset) -> list[tuple[str, str]]:
 
 
 def _list_turns(shifts: xr.Dataset) -> list[tuple[str, str]]:
-    """How far frames turn and are magnified over the series, where that was measured.
+    """List rotation and scale over the series, if they were measured.
 
     Each with the deviation of the frame that is farthest from the anchor.
     """
@@ -70,7 +70,7 @@ def _list_turns(shifts: xr.Dataset) -> list[tuple[str, str]]:
 
 
 def _list_local_shifts(shifts: xr.Dataset) -> list[tuple[str, str]]:
-    """How far nodes differ from the shift of their frame, and which does most, if any are known."""
+    """List how far nodes differ from the shift of their frame, and which most, if known."""
     nodes = NodeShifts.of(shifts)
     if nodes is None:
         return []
@@ -87,7 +87,7 @@ def _list_local_shifts(shifts: xr.Dataset) -> list[tuple[str, str]]:
 
 
 def _list_channel_offsets(shifts: xr.Dataset) -> list[tuple[str, str]]:
-    """What is told of offsets of channels, where they were asked for."""
+    """List the offsets of channels, if they were asked for."""
     names = ("channel", "axis", "channel_offset", "channel_offset_std", "channel_offset_status")
     labels, axes, offset, std, status = (shifts[name].to_numpy() for name in names)
     if status[0] == PairStatus.UNMEASURED.code:

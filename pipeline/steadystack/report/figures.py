@@ -116,20 +116,20 @@ def save_figure(figure: Figure, path: str, *, key: str = "", dpi: int = 120, run
     Parameters
     ----------
     key : of the settings, for errors
-    run : the name of the run that it is of, see `outputs.name_run`; "": of none
+    run : the name of its run, see `outputs.name_run`; "": none
     """
     from matplotlib import rc_context
 
     check_report_path(path, key or "output.report")
     suffix = PurePath(path).suffix
-    path = make_absolute(path, Path.cwd())  # where a link leads, which stays
+    path = make_absolute(path, Path.cwd())  # the target of a link; the link stays
     with (
         writing_at_once(path),
         replacing_own_file(path, key) as partial,
         warnings.catch_warnings(),
         rc_context({"svg.hashsalt": "steadystack"}),
     ):
-        warnings.filterwarnings("ignore", "Glyph")  # names in letters that the font does not have
+        warnings.filterwarnings("ignore", "Glyph")  # names may have letters missing in the font
         metadata = make_figure_metadata(suffix, run)
         figure.savefig(partial, dpi=dpi, format=suffix[1:], metadata=metadata)
 

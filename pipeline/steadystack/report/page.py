@@ -1,4 +1,4 @@
-"""Write the result as one page of HTML that holds everything it shows, and loads nothing."""
+"""Write the result as one self-contained HTML page, which loads nothing else."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ SHOWN_OF_PAIR = (
     "pair_reference", "pair_moving", "pair_status", "pair_shift", "pair_residual", "pair_ncc",
     "pair_overlap", "pair_second_peak_ratio", "pair_fixed_pattern_share",
 )  # fmt: skip
-# The names of figures, and as what files they are written.
+# The names of figures, and the files that they are written to.
 FIGURES = (
     "drift", "drift-physical", "local-traces", "local-shifts", "path", "pairs", "residuals",
     "matrix", "kymograph-z", "kymograph-y", "kymograph-x",
 )  # fmt: skip
 FIGURE_SUFFIXES = ("png", "svg")
-# Most frames in the table, evenly spread, and most frames beside them that are not ok.
+# Most frames in the table, evenly spread, and most further frames that are not ok.
 MOST_ROWS = 20_000
 
 
@@ -68,9 +68,9 @@ class Page:
     log : lines on durations and failures
     left_out : boxes of parts of the frame that are left out: their edges along the last two axes,
         pixels from that of the frame
-    unseen : boxes of pixels, likewise, that are left out as they show no scene
-    preview : what a page of some coarse frames says of itself and of the run, names and values
-    run : the name of the run that it is of, see `outputs.name_run`; "": of none
+    unseen : boxes of pixels, likewise, left out because they show no scene
+    preview : what the page of a preview says about itself and the run, names and values
+    run : the name of its run, see `outputs.name_run`; "": none
     """
 
     title: str
@@ -90,7 +90,7 @@ class Page:
 def save_page(page: Page, path: str, most_bytes: int = MOST_BYTES) -> None:
     """Write a page, with images as large as `most_bytes` allow."""
     for side in IMAGE_SIDES:
-        # a name that is not of Unicode has letters that UTF-8 does not
+        # a file name that is not Unicode cannot be encoded as UTF-8
         content = _render_html(page, side).encode(errors="backslashreplace")
         if len(content) <= most_bytes:
             break
@@ -154,7 +154,7 @@ def _draw(
 def _draw_local_shifts(
     shifts: xr.Dataset, views: ReportImages
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Draw local shifts, where there are any: of some nodes over time, of a frame as arrows."""
+    """Draw local shifts, if any: of some nodes over time, and of a frame as arrows."""
     nodes = plot.NodeShifts.of(shifts)
     if nodes is None or nodes.is_flat:
         return
@@ -236,7 +236,7 @@ def _render_html(page: Page, side: int) -> str:
 
 
 def _place(box: Box, shifts: xr.Dataset) -> str:
-    """Where a box lies in a picture of the frame, as a style of the page."""
+    """The position of a box in a picture of the frame, as a CSS style."""
     shape = json.loads(shifts.attrs["frame_shape"])[-2:]
     sides = zip((("top", "height"), ("left", "width")), box, shape, strict=True)
     return "; ".join(

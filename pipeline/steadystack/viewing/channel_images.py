@@ -1,4 +1,4 @@
-"""The images that are shown of a run, for each channel: as recorded and corrected, not read yet."""
+"""The images shown for each channel of a run, as recorded and corrected, lazily."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from steadystack.readers import StackSpec, may_lack_chunks
 from steadystack.stages import open_stack
 from steadystack.validity import Validity
 
-# Of the channels in their order, where there are several.
+# Colours of channels in order, if there are several.
 COLOURS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 
 
@@ -36,20 +36,20 @@ def open_channel(config: Config, number: int, **other: Any) -> xr.DataArray:
 
 
 def get_channel(source: FrameSource, number: int) -> FrameSource:
-    """The frames of the channel of that number of the list; those that there are if it is one."""
+    """The frames of a channel, by its number in the list; if there is one channel, its frames."""
     return source.channels[number] if source.channels else source
 
 
 def name_layers(name: str, config: Config) -> list[str]:
-    """Name a layer for each channel of the list: the first as if it were alone."""
+    """Name a layer for each channel of the list: the first one as if it were the only one."""
     return [name, *(f"{name}, {label}" for label in config.input.channel_labels[1:])]
 
 
 def choose_colours(number: int, count: int) -> dict[str, str]:
-    """Choose how one of `count` channels is drawn, as napari takes it; {}: as if it were alone."""
+    """Choose how one of `count` channels is drawn, as napari options; {} for an only one."""
     if count == 1:
         return {}
-    blending = {} if number == 0 else {"blending": "additive"}  # the first hides what lies below
+    blending = {} if number == 0 else {"blending": "additive"}  # the first hides layers below
     return {"colormap": COLOURS[number % len(COLOURS)]} | blending
 
 
@@ -61,7 +61,7 @@ def make_steady(
     number: int,
     notes: list[str],
 ) -> tuple[da.Array, list[float]]:
-    """The steady stack by the section `correct`, lazy, and its first pixel in the frames.
+    """Make the steady stack as in the section `correct`, lazily, and find its first pixel.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def make_steady(
 
 
 def has_causes(setup: Setup, spec: StackSpec) -> bool:
-    """Whether pixels may be left out, as far as it is known before any is read."""
+    """Whether pixels may be excluded, as far as known before any is read."""
     validity = setup.series.validity
     given = any(validity.border) or replace(validity, border=()) != Validity()
     by_pilot = setup.pilot is not None and bool(setup.pilot.describe_left_out())
@@ -120,7 +120,7 @@ def _read_validity(source: FrameSource, block_id: tuple[int, ...] = ()) -> Bools
 
 
 def find_limits(source: FrameSource) -> tuple[float, float]:
-    """The values of black and white, by the middle frame."""
+    """Find the values of black and white, from the middle frame."""
     frame = source.read(source.frame_count // 2)
     if frame.status is FrameStatus.UNREADABLE or not frame.valid.any():
         return 0.0, 1.0

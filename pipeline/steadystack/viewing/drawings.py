@@ -1,4 +1,4 @@
-"""Settings of what was drawn: a box is a region, painted pixels are a mask."""
+"""Turn drawings into settings: a box becomes a region, painted pixels a mask."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from steadystack.units import parse_region
 from steadystack.viewing.shown_layers import NOT_VALID, REGION, Shown
 
 Box = tuple[tuple[int, int], ...]
-# How many names are tried for a file that replaces none.
+# How many names are tried for a new file.
 MOST_FILES = 1000
 
 
@@ -35,7 +35,7 @@ def make_region(shapes: Sequence[NDArray[Any]], whole: StackSpec) -> Box | None:
 
     Returns
     -------
-    first pixel and that behind the last, along y and x; None if there is no shape
+    first pixel and one past the last, along y and x; None if there is no shape
 
     Raises
     ------
@@ -68,7 +68,7 @@ def make_region(shapes: Sequence[NDArray[Any]], whole: StackSpec) -> Box | None:
 
 
 def make_mask(painted: NDArray[Any]) -> Bools:
-    """Make a mask, True = valid, of what was painted as not valid, whatever its label.
+    """Make a mask, True = valid, from pixels painted as invalid, with any label.
 
     Raises InputError if no pixel is left.
     """
@@ -83,14 +83,14 @@ def save_drawn(
 ) -> list[str]:
     """Save what was drawn, beside the file of the settings; nothing is replaced.
 
-    A mask is written as ``NAME.mask.npy``, and the settings with it as ``NAME.drawn.yaml``, of
-    which NAME.yaml, with its comments, stays as it is; where such a file is, the next has a number.
+    A mask is written as ``NAME.mask.npy``, and settings that use it as ``NAME.drawn.yaml``;
+    NAME.yaml is unchanged. If such a file exists, the new one gets a number.
 
     Parameters
     ----------
     config : the settings, out of a file
-    shown : what is drawn on
-    shapes : corners (n, 2) of what is drawn as region, pixels of a whole frame
+    shown : the layers that are drawn on
+    shapes : corners (n, 2) of shapes drawn as region, pixels of a whole frame
     painted : labels of a whole frame: not 0 is not valid; None: it cannot be drawn
 
     Returns
@@ -141,14 +141,14 @@ def save_drawn(
 
 
 def _list_sides(config: Config, whole: StackSpec, region: Box) -> list[Any]:
-    """The region as the settings have it; along z it stays."""
+    """The region in the form of the settings; unchanged along z."""
     given = config.input.region or ()
     kept = [list(side) if side else None for side in given[:-2]] if len(whole.spatial) > 2 else []
     return [*kept, *map(list, region)]
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    """Read the settings again, as they stand in their file."""
+    """Read the settings again from their file."""
     try:
         found = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -161,7 +161,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
 def write_beside(path: Path, kind: str, suffix: str, write: Callable[[str], None]) -> Path:
     """Write ``NAME.KIND.SUFFIX`` beside NAME, or with a number, where nothing lies yet; its path.
 
-    `write` is called with the path, and raises InputError where something has come to it.
+    `write` is called with the path, and raises InputError if something has appeared there.
     """
     for number in range(1, MOST_FILES):
         numbered = kind if number == 1 else f"{kind}-{number}"

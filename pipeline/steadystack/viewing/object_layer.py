@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def list_positions(shifts: xr.Dataset, corner: Sequence[int]) -> NDArray[np.float64]:
-    """List where the object is in the frames where that is known, in order; none if it is nowhere.
+    """List the object's positions in the frames where they are known, in order.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which layers are shown of a run: their pixels, not read yet, and where these lie."""
+"""Choose the layers to show for a run: lazy pixels, and their coordinates."""
 
 from __future__ import annotations
 
@@ -33,35 +33,34 @@ from steadystack.viewing.channel_images import (
 )
 from steadystack.viewing.object_layer import list_positions
 
-# The layers' names; region and what is not valid are drawn on.
+# The layers' names; region and invalid pixels can be drawn on.
 STACK, STEADY, LEFT_OUT, PARTS = "stack", "steady", "left out", "parts"
 NOT_VALID, REGION, OBJECT = "not valid", "region", "object"
-# Units of time that are shown as such, by the names that stores have for them.
+# Units of time that are shown, by their names in stores.
 SECONDS = {
     "ms": "ms", "millisecond": "ms", "milliseconds": "ms",
     "s": "s", "sec": "s", "second": "s", "seconds": "s",
     "min": "min", "minute": "min", "minutes": "min", "h": "h", "hour": "h", "hours": "h",
 }  # fmt: skip
 Kind: TypeAlias = Literal["image", "labels", "shapes", "tracks"]
-# By how much of a step the times of frames that are shown as even may differ from that.
+# Largest deviation, in steps, of frame times that are shown as evenly spaced.
 UNEVEN = 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class ShownLayer:
-    """A layer, as napari takes it.
+    """A layer in the form needed by napari.
 
     Attributes
     ----------
     kind : what it holds
     name : what it is called
-    data : pixels (t, [z,] y, x) of images and labels, lazy where they are many; labels that are
-        drawn on have no t; the corners (4, 2) of rectangles; points of a track, see
-        `list_positions`
-    scale, translate : along the axes of `data`: the step of a pixel, and where the centre of the
-        first one lies; that of a whole frame is at 0
+    data : pixels (t, [z,] y, x) of images and labels, lazy if there are many; labels that are drawn
+        on have no t; the corners (4, 2) of rectangles; points of a track, see `list_positions`
+    scale, translate : along the axes of `data`: the step of a pixel, and the position of the first
+        one's centre; that of a whole frame is at 0
     units : of these, along each axis
-    options : what else its kind takes
+    options : further options of its kind
     """
 
     kind: Kind
@@ -75,7 +74,7 @@ class ShownLayer:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What is shown of a run.
+    """All that is shown for a run.
 
     Attributes
     ----------
@@ -84,7 +83,7 @@ class Shown:
     layers : from the lowest to the topmost
     notes : why something is not shown
     spec : the stack; `whole` are its frames without the region that the settings cut out
-    region : first pixel and that behind the last, along the last two axes of a whole frame
+    region : first pixel and one past the last, along the last two axes of a whole frame
     shifts : the solved dataset; None: there is none
     """
 
@@ -126,9 +125,9 @@ class Shown:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the pixels of a whole frame lie: step, first and unit along t and the axes of frames.
+    """Coordinates of a whole frame's pixels: step, first and unit along t and the axes of frames.
 
-    What is not known is in frames and pixels.
+    Unknown units are frames and pixels.
     """
 
     scale: tuple[float, ...]
@@ -136,7 +135,7 @@ class Placement:
     units: tuple[str, ...]
 
     def place(self, first_pixel: Sequence[float]) -> tuple[float, ...]:
-        """Where a pixel of the whole frame, along its last axes, lies in the first frame."""
+        """The position of a pixel of the whole frame, along its last axes, in the first frame."""
         scale, first = self.scale[-len(first_pixel) :], self.first[-len(first_pixel) :]
         along = [begin + p * s for p, s, begin in zip(first_pixel, scale, first, strict=True)]
         return (*self.first[: len(self.first) - len(along)], *along)
@@ -155,7 +154,7 @@ def find_steps(spec: StackSpec) -> Placement:
 
 
 def _find_time_step(spec: StackSpec) -> tuple[float, float, str]:
-    """Find the first time, the step and the unit; numbers of frames if times are not even."""
+    """Find the first time, the step and the unit; frame numbers if times are not evenly spaced."""
     numbers = spec.frame_numbers
     by_number = float(numbers.start), float(numbers.step), "pixel"
     if spec.time is None or spec.time[1] not in SECONDS or len(spec.time[0]) < 2:
@@ -170,14 +169,13 @@ def _find_time_step(spec: StackSpec) -> tuple[float, float, str]:
 def find_shown(config: Config) -> Shown:
     """Find what is shown of a run; reads one frame of each channel, for its range of values.
 
-    The stack is shown with whole frames, also where the settings cut out a region; the steady one
-    lies below, if there is a solved dataset of these settings: what is drawn is of frames as they
-    were taken.
+    The stack is shown with whole frames, even if the settings cut out a region; the steady one is
+    below, if there is a solved dataset of these settings, as drawings refer to frames as recorded.
 
     Raises
     ------
     InputError
-        Where settings, stack and mask cannot be used, as of `run`.
+        If settings, stack and mask cannot be used, as in `run`.
     """
     config = resolve_only_input(config)
     series, spec = open_series(config)
@@ -237,7 +235,7 @@ def find_shown(config: Config) -> Shown:
 
 
 def _choose_looks(config: Config, setup: Setup) -> list[dict[str, Any]]:
-    """Choose what the images of each channel are drawn with; reads a frame of each."""
+    """Choose how the images of each channel are drawn; reads a frame of each."""
     count, source = len(config.input.list_channels()), setup.series.whole_frames
     return [
         {"contrast_limits": find_limits(get_channel(source, number))}
@@ -283,7 +281,7 @@ def _load_shifts(setup: Setup, notes: list[str]) -> xr.Dataset | None:
 
 
 def _read_mask(config: Config, whole: StackSpec, notes: list[str]) -> NDArray[np.uint8] | None:
-    """What `mask.path` says is not valid, 1, of a whole frame; None if it has a mask per frame."""
+    """Read the pixels of a whole frame excluded by `mask.path`, 1; None for a mask per frame."""
     section, shape = config.mask, whole.frame_shape
     if section.path is None:
         return np.zeros(shape, np.uint8)

@@ -92,7 +92,7 @@ def open_window(
         from qtpy.QtGui import QOpenGLContext
 
         viewer = napari.Viewer(title=shown.title, show=show)
-    except ImportError as error:  # of Qt, which napari leaves to its users
+    except ImportError as error:  # Qt is missing, which napari's users must install
         raise InputError(f"napari cannot open a window ({error}): {INSTALL}") from error
     if not QOpenGLContext().create():
         viewer.close()
@@ -107,12 +107,12 @@ def open_window(
 
 
 def add_layers(viewer: Any, shown: Shown) -> None:
-    """Add the layers to a viewer, or to the model of one."""
+    """Add the layers to a viewer, or to a viewer model."""
     for layer in shown.layers:
         add = getattr(viewer, f"add_{layer.kind}")
         options, data = dict(layer.options), layer.data
         if layer.name == NOT_VALID:
-            data = data.copy()  # it is painted on
+            data = data.copy()  # it will be painted on
         if layer.kind == "shapes":
             options |= {"ndim": 2} | ({"shape_type": "rectangle"} if len(layer.data) else {})
         added = add(
@@ -129,7 +129,7 @@ def add_layers(viewer: Any, shown: Shown) -> None:
 
 
 def follow_frames(viewer: Any, shown: Shown) -> None:
-    """Write in a corner which frame is seen, when it was, and its shift."""
+    """Show in a corner the frame's number, time and shift."""
 
     def write(event: Any = None) -> None:
         last = shown.spec.frame_count - 1
