@@ -122,7 +122,7 @@ class SteadyAccessor:
         wanted, first = np.asarray(time, known.dtype), known[has_time][0]
         moments = wanted - first, known[has_time] - first
         elapsed, times = (np.asarray(each / np.ones(1, each.dtype)) for each in moments)
-        in_order = np.argsort(times, kind="stable")  # clocks are set back
+        in_order = np.argsort(times, kind="stable")  # clocks may be set back
         along = [
             np.interp(np.ravel(elapsed), times[in_order], column[in_order], np.nan, np.nan)
             for column in values.to_numpy()[has_time].T

@@ -1,4 +1,4 @@
-"""What the CF conventions say of numbers: packed and missing values, coordinates and their times.
+"""Read numbers by the CF conventions: packed and missing values, coordinates and their times.
 
 They are read as xarray reads them (https://cfconventions.org/, sections 2.5.1, 4.4 and 8.1).
 """
@@ -33,7 +33,7 @@ class Coding:
     dtype : of the values, as xarray chooses it
     fills : stored numbers that mean "no data"
     low, high : smallest and largest stored number that is data
-    unsigned : whether stored integers are to be taken without a sign
+    unsigned : whether stored integers are to be read as unsigned
     """
 
     dtype: np.dtype[Any]
@@ -73,12 +73,12 @@ def read_coding(
     ----------
     attributes : of the array
     dtype : of the stored numbers
-    fill : what the store itself holds for "no data"; None: ``_FillValue`` alone says it
+    fill : the store's own value for "no data"; None: only ``_FillValue`` counts
 
     Raises
     ------
     InputError
-        With the attribute that is not the number, or the numbers, that it has to be.
+        Naming the attribute that is not the number, or numbers, that it should be.
     """
     if dtype.kind not in "iuf":
         return None
@@ -135,7 +135,7 @@ def _decode_fill(text: str) -> float | str:
 
 
 def _wrap(number: float, dtype: np.dtype[Any], stored: np.dtype[Any]) -> float:
-    """Take a number of the signed type as one without a sign, if that is what is stored."""
+    """Convert a number of the signed type to unsigned, if that is the stored type."""
     return number + 2.0 ** (8 * dtype.itemsize) if stored != dtype and number < 0 else number
 
 
@@ -149,7 +149,7 @@ def _choose_dtype(
     stored: np.dtype[Any], numbers: Mapping[str, tuple[float, ...]], *, may_lack: bool
 ) -> np.dtype[Any]:
     """Choose the type of the values by decoding a single number with xarray."""
-    import xarray as xr  # takes long, and no other function here needs it
+    import xarray as xr  # slow to import, and not needed by other functions here
 
     attributes: dict[str, Any] = {name: numbers[name][0] for name in PACKING if name in numbers}
     if may_lack:
@@ -187,8 +187,8 @@ def read_times(
 ) -> tuple[tuple[float, ...], str]:
     """Read the times of frames and their unit, such as "second" or "days since 2000-01-01".
 
-    Times of another calendar than that of today count from a day that xarray would not understand
-    without it: only their unit is kept. Dates become seconds since the first of them.
+    Times in a calendar other than today's count from a day that xarray could not interpret without
+    it: only their unit is kept. Dates become seconds since the first of them.
     """
     if values.dtype.kind == "M":
         dates = values.astype("datetime64[ns]")
@@ -197,7 +197,7 @@ def read_times(
         return _count_seconds(dates - first), f"seconds since {np.datetime_as_string(first)}"
     if values.dtype.kind == "m":
         return _count_seconds(values.astype("timedelta64[ns]")), "second"
-    if values.dtype.kind == "O":  # dates of cftime, in a calendar of their own
+    if values.dtype.kind == "O":  # cftime dates, in another calendar
         seconds = [float((value - values[0]).total_seconds()) for value in values]
         return tuple(seconds), "second"
     if calendar.lower() not in ("", "standard", "gregorian", "proleptic_gregorian"):
@@ -207,5 +207,5 @@ def read_times(
 
 
 def _count_seconds(durations: NDArray[np.timedelta64]) -> tuple[float, ...]:
-    """Convert durations to seconds; NaN for those that are not known."""
+    """Convert durations to seconds; NaN where not known."""
     return tuple((durations / np.timedelta64(1, "s")).tolist())

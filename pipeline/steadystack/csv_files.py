@@ -1,4 +1,4 @@
-"""Tables that users give: pairs, positions of the stage, shifts of an earlier run."""
+"""Read the user's tables: pairs, stage positions, weights, shifts of an earlier run."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from steadystack.model import InputError, as_plain
 SEPARATORS = ",;\t"
 FRAME_COLUMN = "frame"
 WHOLE_NUMBER = re.compile("[-+]?[0-9]{1,18}")  # what 64 bits hold
-SHOWN_CHARACTERS = 100  # of a line or a value, in an error
+SHOWN_CHARACTERS = 100  # most characters of a line or value in an error
 OLD_VARIABLE = "shift"  # what frame_shift is called in datasets of format 1
 
 
 @dataclass(frozen=True, eq=False)
 class FramePositions:
-    """Positions or shifts of frames, as they stand in a file or an array.
+    """Positions or shifts of frames, as in a file or an array.
 
     Attributes
     ----------
     values : (frames, axes), NaN where nothing is known
-    pixel_size : size per axis of the pixels in which a dataset has the values; None: not known, as
-        for text files
+    pixel_size : per axis, if the values are in pixels of a dataset; None: not known, as for text
+        files
     unit : of `pixel_size`
     """
 
@@ -87,9 +87,9 @@ def read_weights(
 ) -> NDArray[np.float64]:
     """Read the weight of every frame that is used, (frames,), from the column of a CSV file.
 
-    Lines are as those that `read_positions` reads, of the whole stack; `frames` are those that are
-    used, None: all. Raises InputError with the line, the column or the frames that are wrong:
-    weights are 0 or more, and every frame has one.
+    Lines are as in `read_positions`, for the whole stack; `frames` are those used, None: all.
+    Raises InputError with the line, the column or the frames that are wrong: weights are 0 or more,
+    and every frame has one.
     """
     frames = range(frame_count) if frames is None else frames
     weights = _read_columns(path, [column], frame_count, "mean.column")[list(frames), 0]
@@ -145,7 +145,7 @@ def _read_columns(
 
 
 def _read_lines(path: str) -> list[tuple[str, str]]:
-    """Read the lines of a text file that hold anything, each with the words for where it is."""
+    """Read the lines of a text file that are not empty, each with a description of its location."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -165,7 +165,7 @@ def _split(location: str, line: str, separator: str) -> list[str]:
 
 
 def _cut(text: str) -> str:
-    """Write a text as an error shows it: on one line, and not all of it if it is long."""
+    """Format a text for an error: on one line, and shortened if it is long."""
     return repr(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")
 
 
@@ -203,7 +203,7 @@ def _parse_frame(
 def _parse_number(location: str, row: list[str], index: int) -> float:
     cell = row[index] if index < len(row) else ""
     try:
-        if "_" in cell or not cell.isascii():  # numbers to Python, but to nobody else
+        if "_" in cell or not cell.isascii():  # Python alone accepts these as numbers
             raise ValueError(cell)
         number = float(cell or "nan")
     except ValueError:
@@ -237,8 +237,8 @@ def _read_run(
 ) -> FramePositions:
     """Read the shifts of an earlier run; NaN outside of the largest component of its pair graph.
 
-    Shifts of different components have no common zero. `frames` are those that are used of a stack
-    of `frame_count`; the run may be of more, or of the whole stack.
+    Shifts of different components have no common zero. `frames` are those used of a stack of
+    `frame_count`; the run may have more frames, or the whole stack.
     """
     if frames is not None and "frame" in shifts.coords:
         place = {int(number): i for i, number in enumerate(shifts["frame"].to_numpy())}

@@ -1,4 +1,4 @@
-"""Example data: a known scene as a drifting time-lapse, and as two pairs of images."""
+"""Make example data from a known scene: a drifting time-lapse, and two pairs of images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from steadystack.model import Bools
 
-# How far, px, the scene of the moving image is moved: the shift of the pair is its negative.
+# Displacement, px, of the scene in the moving image: the shift of the pair is its negative.
 GALLERY_OFFSET = (-22, 13)
 
 
@@ -21,7 +21,7 @@ class DriftingSeries:
 
     frames: NDArray[np.uint16]  # (frames, y, x)
     mask: Bools  # (y, x), True inside of the field stop
-    shift: NDArray[np.float64]  # (frames, 2) px, lays a frame on frame 0; NaN for dark frames
+    shift: NDArray[np.float64]  # (frames, 2) px, aligns a frame with frame 0; NaN for dark frames
     dark: tuple[int, ...]  # numbers of the dark frames
 
 

@@ -1,12 +1,13 @@
-"""Separates the image that stands still in the camera from a scene that moves.
+"""Separate the fixed pattern of the camera from a scene that moves.
 
-A frame is ``static(x) + scene(x + shift) + noise``: its shift lays it on the scene. With A the mean
-of the frames as they are and B that of the frames moved by their shifts, ``A = static + U scene``
-and ``B = scene + V static``, where U and V move an image by every shift, back and forth, and take
-the mean: products in the Fourier domain. Eliminating the scene, ``static - U V static = A - U B``,
-the normal equations of least squares over all valid pixels. Conjugate gradients from zero solve
-them: what the drift hardly separates, structure much wider than the drift is long, converges last,
-and few steps leave it out (Hanke 1995, Conjugate gradient type methods for ill-posed problems).
+A frame is ``static(x) + scene(x + shift) + noise``: its shift aligns it with the scene. With A the
+mean of the frames as recorded and B that of the frames moved by their shifts, ``A = static + U
+scene`` and ``B = scene + V static``, where U and V move an image by every shift, back and forth,
+and take the mean: products in the Fourier domain. Eliminating the scene, ``static - U V static = A
+- U B``, the normal equations of least squares over all valid pixels. Conjugate gradients from zero
+solve them: structure that the drift hardly separates, as it is much wider than the drift, converges
+last, and stopping after few steps leaves it out (Hanke 1995, Conjugate gradient type methods for
+ill-posed problems).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from scipy import fft
 
 from steadystack.model import Bools, Floats
 
-# Steps of conjugate gradients at most, and the residual over the right side at which they end.
+# Most steps of conjugate gradients, and the residual relative to the right-hand side at which they
+# end.
 STEPS = 40
 TOLERANCE = 1e-3
 # Room around the moved frames, px: Fourier interpolation rings beyond their edges.
@@ -29,8 +31,8 @@ ROOM = 16
 # Parts of the scene that fewer than this fraction of the frames show are damped towards 0.
 DAMPING = 1 / 32
 # Added to the eigenvalues, which are 0 for structure that the drift does not separate and up to 1
-# for what it does: interpolation and masks change them by about as much. The larger ridges are
-# tried for short drifts, where the smaller ones diverge.
+# for structure that it does: interpolation and masks change them by about as much as this. The
+# larger values are tried for short drifts, where the smaller ones diverge.
 RIDGES = (0.02, 0.1, 0.5)
 
 Single = NDArray[np.float32]
@@ -38,12 +40,12 @@ Single = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Canvas:
-    """Where frames lie once they are moved by their shifts.
+    """The area covered by frames that are moved by their shifts.
 
     Attributes
     ----------
     frame_shape, shape : sides of a frame and of the canvas, pixels
-    origin : the shift, pixels, that lays the first pixel of a frame on the first of the canvas
+    origin : the shift, pixels, that moves the first pixel of a frame to the first of the canvas
     """
 
     frame_shape: tuple[int, ...]
@@ -87,11 +89,11 @@ class Canvas:
 
 @dataclass(frozen=True, eq=False)
 class SeparatedImages:
-    """A static image, the scene behind it, and how much of the frames neither explains.
+    """A fixed pattern, the scene behind it, and how much of the frames neither explains.
 
     Attributes
     ----------
-    pattern : the static image, of a frame's shape; its mean is 0; NaN where no frame is valid
+    pattern : the fixed pattern, of a frame's shape; its mean is 0; NaN where no frame is valid
     scene : float array on the canvas; 0 where no frame shows it
     canvas : where the frames lie on the scene
     residual : mean square of the rest of the frames' valid pixels; infinite: it diverged
@@ -107,7 +109,7 @@ class SeparatedImages:
 
     @property
     def known(self) -> Bools:
-        """Where the static image is known, in the frame."""
+        """Where the fixed pattern is known, in the frame."""
         return np.isfinite(self.pattern)
 
     def view(self, shift: Floats) -> Single:
@@ -135,17 +137,17 @@ def separate(
     before: SeparatedImages | None = None,
     passes: int = 1,
 ) -> SeparatedImages:
-    """Separate frames whose shifts are known into a static image and the scene.
+    """Separate frames whose shifts are known into a fixed pattern and the scene.
 
     Parameters
     ----------
-    frames : images and their valid pixels, all of one shape; each is read once, and the mean of
-        an image over its valid pixels does not matter
-    shifts : (frames, axes) pixels, which lay each frame on the scene
+    frames : images and their valid pixels, all of one shape; each is read once, and the mean of an
+        image over its valid pixels does not matter
+    shifts : (frames, axes) pixels, which align each frame with the scene
     before : the result of an earlier call, to fill in pixels that are not valid in some frames;
         without it, the masks of all frames are taken to be alike
-    passes : one pass misses a fraction of all structure, more the less the drift separates it; a
-        second pass misses only the square of that fraction, but needs shifts that are right
+    passes : one pass misses a fraction of all structure, a larger one where the drift separates it
+        less; a second pass misses only the square of that fraction, but needs shifts that are right
 
     Returns
     -------
@@ -197,7 +199,7 @@ def separate(
 
 @dataclass(frozen=True, eq=False)
 class _SpectralSums:
-    """Sums over frames, as they are and moved by their shifts."""
+    """Sums over frames, as recorded and moved by their shifts."""
 
     canvas: Canvas
     total: Single  # values, by pixel of a frame

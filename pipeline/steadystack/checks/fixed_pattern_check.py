@@ -1,4 +1,4 @@
-"""Check what a static image does to the shifts: pairs are measured with it and without it."""
+"""Check what a fixed pattern does to the shifts: pairs are measured with it and without it."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def check_fixed_pattern(
     solved: FrameTable,
     left_out: int = 0,
 ) -> FixedPatternEffect | None:
-    """Measure how far a static image pulls the measured pairs of a table towards zero.
+    """Measure how far a fixed pattern pulls the measured pairs of a table towards zero.
 
-    Some pairs are measured again with the static image and without it, in the middle of large
+    Some pairs are measured again with the fixed pattern and without it, in the middle of large
     frames; shifts that are small beside the details of the scene do not separate the two, and are
-    told by their slopes, as is what is left of a static image that is subtracted already. So many
+    told by their slopes, as is what is left of a fixed pattern that is subtracted already. So many
     parts of the frame are `left_out` as they go their own way. Of few frames it is only told how
     much of them their shifts do not explain; None where there is too little to tell: few frames
     that are near each other, or usable pairs.
@@ -114,7 +114,7 @@ def _look_at_few(
 ) -> FixedPatternEffect | None:
     """What shifts of all frames (frames, axes) leave unexplained of a few; None: nothing is told.
 
-    Where a static image is subtracted, what is left of it is not looked for in so few.
+    Where a fixed pattern is subtracted, what is left of it is not looked for in so few.
     """
     rows = np.flatnonzero(table.ok)
     rows = rows[has_shift(shifts[table.reference[rows]]) & has_shift(shifts[table.moving[rows]])]
@@ -137,7 +137,7 @@ def _remeasure(
     shifts: NDArray[np.float64],
     left_out: int,
 ) -> FixedPatternEffect | None:
-    """Measure pairs of a sample with its static image and without it.
+    """Measure pairs of a sample with its fixed pattern and without it.
 
     Nothing is measured again where what stands still has hardly any detail. `shifts` are those of
     all frames (frames, axes), pixels.
@@ -299,7 +299,7 @@ def _compare_by_motion(shifts_with: Floats, shifts_without: Floats) -> FixedPatt
 def _equalise_gains(sample: Sample, shifts: NDArray[np.float64]) -> Sample:
     """Give the sample gains that bring frames of changing contrast, as by bleaching, to one.
 
-    What is left of a fading scene in its place would be taken for a static image otherwise.
+    What is left of a fading scene in its place would be taken for a fixed pattern otherwise.
     `shifts` are (frames, axes), pixels.
     """
     estimate = sample.separated(shifts)
@@ -321,10 +321,10 @@ def _equalise_gains(sample: Sample, shifts: NDArray[np.float64]) -> Sample:
 
 
 def _find_moving_share(estimate: PatternEstimate, left_out: int) -> float:
-    """In which share of the parts of the frame the scene before a static image moves.
+    """In which share of the parts of the frame the scene before a fixed pattern moves.
 
-    By how the scene differs between the two frames that lie furthest apart. So many parts more
-    are `left_out`, and do not count as its own.
+    By how the scene differs between the two frames that lie furthest apart. So many parts more are
+    `left_out`, and do not count as its own.
     """
     shifts, separated = estimate.shifts[has_shift(estimate.shifts)], estimate.separated
     apart = np.linalg.norm(shifts - shifts[:, None], axis=2)

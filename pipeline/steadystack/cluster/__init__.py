@@ -1,4 +1,4 @@
-"""Dask, as the settings ask for it: many tasks with back-pressure and retries.
+"""Run many tasks on Dask, as the settings ask, with back-pressure and retries.
 
 - `kinds`: starts or finds a cluster when needed; `jobs`: batch systems; `memory`: its limits
 - `engines`: what tasks run on

@@ -1,4 +1,4 @@
-"""What tasks run on: a Dask client, or this process, and how much may go wrong there."""
+"""What tasks run on (a Dask client, or this process), and how many failures are tolerated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Settings(Protocol):
-    """The `cluster` section of the settings, which has the defaults and says what each means."""
+    """The `cluster` section of the settings, which defines and explains the defaults."""
 
     @property
     def kind(self) -> str: ...
@@ -65,14 +65,14 @@ class Settings(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """A client, and how much may go wrong on its cluster; by default nothing may.
+    """A client, and the failures tolerated on its cluster: none by default.
 
     Attributes
     ----------
     client : Dask client; None: tasks run in this process
     retries : how often a task is tried again after an error or the death of its worker
     max_failed : the fraction of the work that may fail in the end
-    worker_timeout : seconds to go on without any worker; None: without end
+    worker_timeout : seconds to wait without any worker; None: forever
     threads : how many threads its workers are to have; there may be fewer, or more
     explain_no_workers : says why no worker will come any more; "" while one may
     """
@@ -85,10 +85,10 @@ class Cluster:
     explain_no_workers: Callable[[], str] = str
 
     def count_threads(self) -> int:
-        """Count the threads that tasks are to be cut for: those that are there, or are to come."""
+        """Count the threads to cut tasks for: those present, or expected."""
         present = 0
         if self.client is not None:
-            with suppress(OSError):  # of a scheduler that is gone, which tasks will tell
+            with suppress(OSError):  # the scheduler may be gone, which tasks will report
                 present = sum(self.client.nthreads().values())
         return max(self.threads, present)
 
@@ -103,7 +103,7 @@ def as_cluster(engine: Engine) -> Cluster:
 
 def get_current_client() -> Client | None:
     """Get the client that Dask would use here; None if there is none."""
-    if "distributed" not in sys.modules:  # which takes long to import, and nobody has a client
+    if "distributed" not in sys.modules:  # slow to import; without it there is no client
         return None
     from distributed import Client
 
@@ -115,7 +115,7 @@ def get_current_client() -> Client | None:
 
 
 def share(engine: Engine, value: Any) -> Any:
-    """Send a value that every task needs to all workers, once; returns what tasks take for it.
+    """Send a value that every task needs to all workers once; returns what to pass to tasks.
 
     For values that are too large to be sent with each task. Every worker has a copy, so that the
     value is not lost with one of them. In this process it is the value itself.

@@ -1,4 +1,4 @@
-"""Workers as jobs of a batch system, by dask-jobqueue."""
+"""Run workers as jobs of a batch system, with dask-jobqueue."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from steadystack.model import InputError
 def make_security(settings: Settings) -> Security | None:
     """Make the certificates of a cluster, the same for scheduler, workers and client.
 
-    None: those of Dask's own configuration, if it has any. Whoever reaches a scheduler can run
-    code, be it over the network of batch jobs or as another user of this machine: clusters that a
-    run starts have temporary certificates unless the settings say otherwise.
+    None: those of Dask's own configuration, if any. Anyone who can reach a scheduler can run code,
+    over the network of batch jobs or as another user of this machine; so clusters that a run starts
+    have temporary certificates unless the settings say otherwise.
     """
     choice = settings.security
     if choice == "none" or (choice is None and not settings.starts_cluster):
@@ -70,7 +70,7 @@ def _read_certificates(ca: str, cert: str, key: str) -> Security:
     )
     try:
         security.get_connection_args("client")
-    except (OSError, ValueError) as error:  # not in PEM, or a key that is not the certificate's
+    except (OSError, ValueError) as error:  # not PEM, or the key does not match the certificate
         raise InputError(
             f"cluster.security: ca {ca}, cert {cert} and key {key} are not a certificate with its "
             f"authority and its key, in PEM: {error}"
@@ -86,14 +86,14 @@ CLASSES = {
 }
 SUBMIT_COMMANDS = {"slurm": "sbatch", "pbs": "qsub", "sge": "qsub", "lsf": "bsub"}
 ACCOUNT_OPTION = {"slurm": "account", "pbs": "account", "sge": "project", "lsf": "project"}
-# Python looks for modules in the working folder first, which is the user's: theirs would be run in
-# place of a library of the same name.
+# Python looks for modules in the working folder first, which is the user's: a module there would be
+# run in place of a library of the same name.
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
-# How long a worker that cannot reach its scheduler lives, and its job with it, seconds.
+# How long a worker, and its job, lives without reaching its scheduler, seconds.
 DEATH_TIMEOUT_S = 60
 ERROR_LINE = re.compile(r"\w+(Error|Exception)\b")  # the last line of a traceback
-# How often the queue is asked for jobs while there is no worker, how long it may take to answer,
-# and how long it may be empty before another job is in it, seconds.
+# While there is no worker: how often the queue is asked for jobs, how long it may take to answer,
+# and how long it may be empty between jobs, seconds.
 QUEUE_STEP_S, QUEUE_TIMEOUT_S, GRACE_S = 5.0, 30.0, 20.0
 
 
@@ -140,7 +140,7 @@ def make_scheduler_options(settings: Settings) -> dict[str, Any]:
 def make_page_configuration(settings: Settings) -> dict[str, Any]:
     """Make Dask's configuration of the pages that schedulers and workers serve: none by default.
 
-    They tell of tasks, hosts and logs to whoever asks, without a certificate.
+    They show tasks, hosts and logs to anyone, without a certificate.
     """
     kinds = () if settings.dashboard else ("scheduler", "worker")
     return {f"distributed.{kind}.http.routes": [] for kind in kinds}
@@ -170,7 +170,7 @@ def _make_options(settings: Settings) -> dict[str, Any]:
 
 
 def _format_walltime(settings: Settings) -> str | None:
-    """Format the time limit as the batch system wants it: LSF knows hours and minutes alone."""
+    """Format the time limit as the batch system wants it: LSF only accepts hours and minutes."""
     numbers = (settings.walltime or "").split(":")
     if settings.kind != "lsf" or len(numbers) != 3 or not all(map(str.isdecimal, numbers)):
         return settings.walltime
@@ -196,9 +196,9 @@ def _make_environment(settings: Settings) -> Iterator[str]:
 
 
 def _watch_submissions(job_class: Any) -> Any:
-    """Make a class of jobs that notes as `refusal` since when, and why, they cannot be submitted.
+    """Make a class of jobs that records in `refusal` since when, and why, submitting fails.
 
-    Dask tries again and again, and tells nobody; nor can it close a job that never began.
+    Dask silently tries again and again; nor can it close a job that never began.
     """
 
     class SubmittedJob(job_class):  # type: ignore[misc]
@@ -219,7 +219,7 @@ def _watch_submissions(job_class: Any) -> Any:
 
 
 def _find_reason(error: str) -> str:
-    """Find in the error of a command what that wrote to stderr, or else to stdout, in a line."""
+    """Find what a failed command wrote to stderr, or else to stdout, as one line."""
     written, _, complaint = error.partition("\nstdout:\n")[2].partition("\nstderr:\n")
     text = complaint.strip() or written.strip() or error
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
@@ -228,8 +228,8 @@ def _find_reason(error: str) -> str:
 class JobQueue:
     """Explains, when called, why no job will start a worker; "" while one may.
 
-    Jobs that cannot be submitted are told of every kind. Only for Slurm: a job that left the queue
-    before its worker has connected has failed.
+    Failed submissions are reported for all batch systems. Only for Slurm: a job that left the queue
+    before its worker connected has failed.
     """
 
     def __init__(self, settings: Settings, cluster: Any) -> None:
@@ -275,7 +275,7 @@ def _read_last_error(folder: str) -> str:
     if not logs:
         return f" and left no log in {folder}"
     lines = logs[-1].read_text(errors="replace").strip().splitlines()
-    # A worker that cannot read a task says why, and then that it ends.
+    # A worker that cannot read a task logs the reason, then that it ends.
     errors = [number for number, line in enumerate(lines, start=1) if ERROR_LINE.match(line)]
     if errors and " - INFO - " in lines[-1]:
         lines = lines[: errors[-1]]
@@ -285,7 +285,7 @@ def _read_last_error(folder: str) -> str:
 
 
 def _find_file_at_fault(lines: Sequence[str]) -> str:
-    """Find the file, perhaps the user's, that an error at the end of a log comes from; "": none."""
+    """Find the file, perhaps the user's, that caused an error at the end of a log; "": none."""
     if files := [line.split('"')[1] for line in lines[-4:] if line.startswith('  File "')]:
         return f", in {files[-1]}"
     if lines and (name := re.search(r"'(\w+)' is not a package", lines[-1])):

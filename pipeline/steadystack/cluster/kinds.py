@@ -1,4 +1,4 @@
-"""Clusters from settings: this process, workers here, batch jobs, or what is running already."""
+"""Start or connect to the cluster of the settings: local workers, batch jobs, or a running one."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 WORKER_TIMEOUT_S = 60.0
-# How long a scheduler's file may be half written, seconds.
+# How long a scheduler file may be half written, seconds.
 COMPLETION_TIMEOUT_S = 2.0
-# The pause between two looks for a worker, or a scheduler's file, seconds.
+# The pause between checks for a worker, or a scheduler file, seconds.
 POLL_S = 0.5
 
-# Freed memory stays with a worker for its next frame. Dask's default gives it back to the system
-# after every array: half of a run's time went into getting it again (300 frames of 424 x 640).
+# Workers keep freed memory for the next frame. Dask's default returns it to the system after every
+# array: getting it again took half of a run's time (300 frames of 424 x 640).
 MALLOC = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), 2**30)
-# A worker is ended if it takes too much, and its task comes back. Until then it works: one that
-# pauses, with memory that it does not get rid of, would hold its tasks for ever.
+# A worker is killed if it takes too much memory, and its task is returned. Until then it works: one
+# that pauses, with memory it cannot free, would hold its tasks for ever.
 MEMORY = {f"distributed.worker.memory.{at}": False for at in ("target", "spill", "pause")}
 # How long the nanny of a dead worker may take to restart it, before the worker is replaced.
 REPLACEMENT_TIMEOUT = "5s"
@@ -69,10 +69,9 @@ def connect(
     Raises
     ------
     InputError
-        For a cluster that cannot be reached, or is not fit for the tasks: of other versions, too
-        small.
+        For a cluster that cannot be reached or cannot run the tasks: other versions, too small.
     RunError
-        If no worker comes within the time that the settings give it.
+        If no worker connects within the time in the settings.
     """
     timeout = settings.worker_timeout
     if timeout is None and not settings.uses_batch_jobs:
@@ -116,7 +115,7 @@ def _make_configuration(settings: Settings) -> Mapping[str, Any]:
         **timeouts,
         **MEMORY,
         **make_page_configuration(settings),
-        # Each death is told at once: which task is tried again, and where, is decided here.
+        # Deaths are reported at once, as retries, and where they run, are decided here.
         "distributed.scheduler.allowed-failures": 0,
         "distributed.deploy.lost-worker-timeout": REPLACEMENT_TIMEOUT,
         **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC.items()},
@@ -138,7 +137,7 @@ def _count_workers(settings: Settings) -> int:
 
 
 def _keep_workers(started: Any, settings: Settings, maximum: int) -> None:
-    """Let Dask keep as many workers as are wanted: a fixed number would not replace a lost one."""
+    """Let Dask maintain the wanted number of workers: a fixed scale would not replace lost ones."""
     minimum = maximum if settings.minimum is None else min(settings.minimum, maximum)
     if settings.uses_batch_jobs:  # counted in jobs, which may have several workers each
         per_job = settings.workers_per_job
@@ -152,7 +151,7 @@ def _isolate_path() -> Iterator[None]:
     """Keep Python processes that the block starts from importing from the working folder.
 
     A `socket.py` there would be imported in place of the library's, and no worker would start.
-    Where this process finds modules, such as beside a user's script, local workers find them too.
+    Local workers also search where this process finds modules, such as beside a user's script.
     """
     saved = {name: os.environ[name] for name in SAFE_PATH if name in os.environ}
     os.environ.update(SAFE_PATH)
@@ -177,7 +176,7 @@ def _open_local_cluster(settings: Settings, workers: int) -> Iterator[LocalClust
             host="127.0.0.1",
             scheduler_kwargs=make_scheduler_options(settings),
             security=make_security(settings),
-            # What a task raises comes back by itself; the rest is noise of workers that stop.
+            # Errors of tasks are returned anyway; the rest is noise from stopping workers.
             silence_logs=logging.CRITICAL,
         )
     except RuntimeError as error:
@@ -206,7 +205,7 @@ def _connect_running(settings: Settings) -> Client:
     security = make_security(settings)
     _check_encryption(setting, address, security)
     try:
-        # What does not fit is told by `worker_check`, with the way out.
+        # Mismatches are reported by `worker_check`, with the way out.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VersionMismatchWarning)
             return Client(
@@ -217,7 +216,7 @@ def _connect_running(settings: Settings) -> Client:
 
 
 def _read_scheduler_address(path: Path, setting: str) -> str:
-    """Read the address in a scheduler's file, which may still have to come, or to become whole."""
+    """Read the address in a scheduler file, which may not exist yet, or be incomplete."""
     begun = time.monotonic()
     while True:
         try:
@@ -244,7 +243,7 @@ def _read_scheduler_address(path: Path, setting: str) -> str:
 
 
 def _check_encryption(setting: str, address: str, security: Security | None) -> None:
-    """Raise InputError if an address and the certificates to reach it do not go together."""
+    """Raise InputError if an address does not match the certificates to reach it."""
     options = (security or Security()).get_connection_args("client")
     has_certificates = options.get("ssl_context") is not None
     is_encrypted = address.startswith(("tls://", "wss://"))
@@ -261,7 +260,7 @@ def _check_encryption(setting: str, address: str, security: Security | None) -> 
 
 
 def _wait_for_a_worker(cluster: Cluster, client: Client) -> None:
-    """Wait until the cluster has a worker; raises RunError if none comes in time."""
+    """Wait until the cluster has a worker; raises RunError if none connects in time."""
     watch = Watch(cluster, client)
     while not client.nthreads():
         watch.check()

@@ -1,4 +1,4 @@
-"""The memory of a worker, and whether a task fits into it."""
+"""Find the memory of a worker, and whether a task fits into it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 GROUPS, MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 MACHINE = Path("/proc/meminfo")
-# Files of the topmost group that Dask takes for limits, in cgroup v1 and v2, hard ones and soft.
+# Files with hard and soft limits of the topmost group, as read by Dask, in cgroup v1 and v2.
 TOPMOST_LIMITS = (
     "memory/memory.limit_in_bytes",
     "memory/memory.soft_limit_in_bytes",
@@ -26,9 +26,9 @@ TOPMOST_LIMITS = (
 def read_cgroup_limit(groups: Path = GROUPS, mount: Path = MOUNT) -> int:
     """Read the smallest memory limit, bytes, of the control groups of this process.
 
-    `sys.maxsize` if there is none. Dask knows only the limit of the topmost group, a container's.
-    A batch job's groups lie below, as ``slurm/uid_1/job_2/step_3``, and the limit of each holds for
-    those below it (cgroup v1 and v2, Linux).
+    `sys.maxsize` if there is none. Dask only reads the limit of the topmost group, that of a
+    container. A batch job's groups lie below, as ``slurm/uid_1/job_2/step_3``, and the limit of
+    each holds for those below it (cgroup v1 and v2, Linux).
     """
     try:
         lines = groups.read_text(encoding="utf-8").splitlines()
@@ -63,14 +63,14 @@ def read_available_memory() -> int:
 
 
 def _read_machine_memory() -> int:
-    """Read the memory that Dask finds on this machine: on Linux without Dask, which takes long."""
+    """Read this machine's memory as Dask does; on Linux without importing Dask, which is slow."""
     try:
         total = MACHINE.read_text(encoding="ascii").partition("MemTotal:")[2].split()[0]
     except (OSError, IndexError):  # not Linux
         from distributed.system import MEMORY_LIMIT
 
         return int(MEMORY_LIMIT)
-    import resource  # which not every system has
+    import resource  # not on every system
 
     limits = [limit for name in TOPMOST_LIMITS for limit in _read_limits(MOUNT / name)]
     limits.append(resource.getrlimit(resource.RLIMIT_RSS)[1])
@@ -78,7 +78,7 @@ def _read_machine_memory() -> int:
 
 
 def check_memory(client: Client, task_bytes: int) -> None:
-    """Raise InputError if no worker has the memory for a task: all would die of it."""
+    """Raise InputError if no worker has the memory for a task, which would kill them all."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     memory_per_thread = [
         worker["memory_limit"] / worker["nthreads"]

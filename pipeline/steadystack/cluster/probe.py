@@ -1,7 +1,7 @@
-"""What a process says of itself: which steadystack it imports, and which versions of libraries.
+"""Describe a process: which steadystack it imports, and which versions of libraries.
 
 Workers are sent this file as text and run it, so that a worker without steadystack, or with other
-versions, can answer, too. It uses the standard library alone.
+versions, can answer, too. It only uses the standard library.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 PACKAGES = ("steadystack", "dask", "distributed")
-# What every task needs; the rest is imported when a task asks for it.
+# Libraries that every task needs; others are imported on demand.
 NEEDED = ("steadystack.measure", "steadystack.readers.frames")
 
 
 def answer(*, importing: bool = True) -> dict[str, str]:
     """Describe this process, as texts by name; "": not known, or no.
 
-    With `importing` what tasks need is imported: all that they might need where the working folder
-    may have files in the place of libraries.
+    With `importing`, what tasks need is imported: all that they might need, if the working folder
+    may contain files that shadow libraries.
 
     Every package's name: its version.
     file : where steadystack is imported from
-    stranger : that path, if it is something else of that name, which is not run
+    stranger : that path, if it is something else of that name, which then is not run
     error : what the import of steadystack raises
-    beside : a file of the working folder that is imported as if it were a library's
+    beside : a file of the working folder that is imported in place of a library
     safe : "yes" if Python does not look for modules in the working folder
     """
     facts = {name: _find_version(name) for name in PACKAGES}
@@ -37,7 +37,7 @@ def answer(*, importing: bool = True) -> dict[str, str]:
     facts["safe"] = "yes" if sys.flags.safe_path else ""
     try:
         spec = find_spec("steadystack")
-        if spec is None or spec.origin is None:  # nothing, or a folder that holds no package
+        if spec is None or spec.origin is None:  # nothing, or a folder without a package
             raise ModuleNotFoundError("No module named 'steadystack'")
         facts["file"] = spec.origin
         folders = spec.submodule_search_locations
@@ -51,7 +51,7 @@ def answer(*, importing: bool = True) -> dict[str, str]:
                 getattr(package, name)
             for name in NEEDED if importing else ():
                 import_module(name)
-    except (Exception, SystemExit) as error:  # whatever a file does that is taken for a library
+    except (Exception, SystemExit) as error:  # a file taken for a library may do anything
         facts["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         facts["beside"] = _find_module_beside(error)
     return facts
@@ -65,7 +65,7 @@ def _find_version(name: str) -> str:
 
 
 def _find_module_beside(error: BaseException) -> str:
-    """Find the last file of the working folder that took part in an import; "": none did."""
+    """Find the last file of the working folder that was involved in an import; "": none."""
     files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
     files += [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     files.append(getattr(error, "filename", None) or "")  # of a SyntaxError

@@ -1,4 +1,4 @@
-"""Tasks that are tried again, on another worker, and given up with a reason."""
+"""Retry failed tasks on other workers, and give them up with a reason."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Tasks handed to the scheduler per worker thread: enough that none waits for the next one, few
-# enough that the scheduler's memory does not grow with the length of the run.
+# Tasks handed to the scheduler per worker thread: enough that no thread is idle, few enough that
+# the scheduler's memory does not grow with the length of the run.
 TASKS_PER_THREAD = 3
-# Results fetched at a time: some are images.
+# Results fetched at a time, as some are images.
 FETCHED_TOGETHER = 4
 # How often the cluster is checked while no task finishes, seconds.
 POLL_S = 1.0
 # Errors that stop a run, whichever task raises them.
 FATAL = (InputError, RunError)
-MAX_REASON_LENGTH = 300  # letters of a reason
+MAX_REASON_LENGTH = 300  # characters
 
 
-# Submits the items of some work, to one of some workers by address; None: to any worker.
+# Submits items of work, to one of the given workers (by address); None: to any worker.
 Submit: TypeAlias = "Callable[[list[Any], list[str] | None], list[Future[Any]]]"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that was given up: why, and after how many tries."""
+    """A task that was given up: the reason, and the number of tries."""
 
     reason: str
     tries: int
@@ -65,7 +65,7 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     except FATAL:
         raise
     except Exception as error:
-        from distributed import get_worker  # which a call in this process does without
+        from distributed import get_worker  # not needed for calls in this process
 
         raise TaskError(
             _describe_error(error), get_worker().address, traceback.format_exc()
@@ -92,12 +92,12 @@ def _describe_error(error: BaseException) -> str:
 
 @dataclass(eq=False)
 class TaskState:
-    """Tasks that are submitted together, and what went wrong with them so far.
+    """Tasks that are submitted together, and their failures so far.
 
     Attributes
     ----------
     count : number of tasks
-    item : what they are made from
+    item : the items of work
     failures : how often they have failed
     avoided_workers : addresses of workers on which they failed
     """
@@ -112,14 +112,14 @@ class TaskState:
 class TaskFlow:
     """Work on its way through a cluster.
 
-    Work that failed is a suspect: a task that kills its worker takes down those that wait beside
-    it. Suspects are kept apart, one to a worker, so that the next death tells which one it was.
+    Work that failed is a suspect: a task that kills its worker takes down those waiting there, too.
+    Suspects are isolated, one per worker, so that the next death shows which one it was.
 
     Parameters
     ----------
     submit : submits the work
-    together : how much is submitted at a time, if the threads want so much: each time takes a few
-        milliseconds, in which all workers wait; 1: results are fetched one by one, too
+    together : most work submitted at a time, as far as threads need it: each submission takes a few
+        milliseconds, in which all workers wait; 1: results are also fetched one by one
     """
 
     def __init__(
@@ -134,10 +134,10 @@ class TaskFlow:
         self.unsubmitted, self.submit, self.together = work, submit, together
         self.suspects: list[TaskState] = []
         self.pending: dict[Future[Any], TaskState] = {}
-        self.pinned: dict[Future[Any], str] = {}  # to the addresses of workers
+        self.pinned: dict[Future[Any], str] = {}  # addresses of the workers
         self.finished: queue.Queue[Future[Any]] = queue.Queue()
-        self.fetched: deque[tuple[TaskState, Any]] = deque()  # what is to be yielded
-        self.error: Exception | None = None  # that is raised after it
+        self.fetched: deque[tuple[TaskState, Any]] = deque()  # results to be yielded
+        self.error: Exception | None = None  # to be raised after them
         self.under_way = 0  # tasks, until their result is yielded
         self.watch = Watch(cluster, client)
 
@@ -156,19 +156,19 @@ class TaskFlow:
                     self._submit_more()
                 yield from ((work.key, outcome) for work, outcome in yielded)
         finally:
-            with suppress(Exception):  # of a scheduler that is gone
+            with suppress(Exception):  # the scheduler may be gone
                 self.client.cancel(list(self.pending))
 
     def _fetch_finished(self) -> None:
         """Fetch the results of finished work, and handle what failed.
 
-        An error that stops the run is kept until what was fetched beside it is yielded.
+        An error that stops the run is kept until the other fetched results are yielded.
         """
         finished = [future for future in self._list_finished() if future in self.pending]
         done = [future for future in finished if future.status == "finished"]
         results: dict[Future[Any], Any] = {}
         if len(done) > 1:
-            with suppress(Exception):  # each tells by itself
+            with suppress(Exception):  # each future reports its own error
                 results = dict(zip(done, self.client.gather(done), strict=True))
         for future in finished:
             work = self.pending.pop(future)
@@ -188,7 +188,7 @@ class TaskFlow:
                 self.fetched.append((work, outcome))
 
     def _list_finished(self) -> list[Future[Any]]:
-        """List some futures that are finished; none if none is within `POLL_S`."""
+        """List some finished futures; none if none finishes within `POLL_S`."""
         try:
             finished = [self.finished.get(timeout=POLL_S)]
         except queue.Empty:
@@ -200,7 +200,7 @@ class TaskFlow:
         return finished
 
     def _submit_more(self) -> None:
-        """Submit as much as keeps the present workers busy; at least as much as for one thread."""
+        """Submit enough to keep the present workers busy; at least enough for one thread."""
         threads = self.watch.list_workers()
         self._cancel_stranded()
         pinned = set(self.pinned.values())
@@ -219,7 +219,7 @@ class TaskFlow:
             self._submit(some)
 
     def _cancel_stranded(self) -> None:
-        """Cancel what waits for a worker that is gone; it is tried again like a lost task."""
+        """Cancel work waiting for a worker that is gone; it is retried like a lost task."""
         for future, worker in self.pinned.items():
             if future.status == "pending" and self.watch.is_gone(worker):
                 future.cancel()
@@ -234,8 +234,8 @@ class TaskFlow:
             future.add_done_callback(self.finished.put)
 
     def _handle_outcome(self, work: TaskState, future: Future[Any]) -> Any:
-        """Get the result of work, a `Failure`, or the work itself if it is to be tried again."""
-        from distributed.scheduler import KilledWorker  # which a call in this process does without
+        """Get the result of work, a `Failure`, or the work itself if it is to be retried."""
+        from distributed.scheduler import KilledWorker  # not needed for calls in this process
 
         failures = 1
         try:
@@ -254,7 +254,7 @@ class TaskFlow:
             # All futures are cancelled if the scheduler is lost, even for a moment.
             self.watch.wait_for_scheduler()
             worker, reason = "", "its worker, its data or the scheduler was lost"
-        except Exception as error:  # what cannot be sent, or not be read
+        except Exception as error:  # it cannot be sent or read
             self.watch.check_workers()
             worker, reason = "", _describe_error(error)
         work.failures += failures

@@ -1,4 +1,4 @@
-"""Many tasks through a Dask client, with back-pressure."""
+"""Run many tasks through a Dask client, with back-pressure."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def run_tasks(
 ) -> Iterator[tuple[Key, Result | Failure]]:
     """Call ``function(item, *shared)`` for every item; (key, result) in order of completion.
 
-    At no time does the scheduler know more than a few tasks per worker thread, and every result
-    leaves the cluster as soon as it is there. A task that raises, or whose worker dies, is tried
-    again on another worker as often as the engine allows; then its result is a `Failure`.
+    The scheduler never has more than a few tasks per worker thread, and every result leaves the
+    cluster as soon as it is ready. A task that raises, or whose worker dies, is tried again on
+    another worker as often as the engine allows; then its result is a `Failure`.
 
     Raises
     ------
     InputError
         That a task raised.
     RunError
-        If the scheduler is gone, or no worker comes.
+        If the scheduler is gone, or no worker connects.
     """
     cluster = as_cluster(engine)
     if cluster.client is None:
@@ -74,7 +74,7 @@ def run_trees(
     InputError
         That a task raised.
     RunError
-        If the scheduler is gone, or no worker comes.
+        If the scheduler is gone, or no worker connects.
     """
 
     def grow(call: Callable[..., Any], leaves: Sequence[Item]) -> Any:
@@ -112,7 +112,7 @@ def _submit_all(
     items: Sequence[Any],
     workers: list[str] | None,
 ) -> list[Future[Any]]:
-    """Submit ``function(item, *shared)`` for all items as one graph: each would cost a message."""
+    """Submit ``function(item, *shared)`` for all items as one graph, to save messages."""
     futures: list[Future[Any]] = client.map(
         attempt,
         [function] * len(items),

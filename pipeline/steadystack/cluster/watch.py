@@ -1,4 +1,4 @@
-"""An eye on a cluster, so that nobody waits for what will not come."""
+"""Watch the workers and scheduler of a cluster, so that nothing is awaited in vain."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from steadystack.model import RunError
 if TYPE_CHECKING:
     from distributed import Client
 
-# How long a list of workers counts as current, seconds: every task asks for it.
+# How long a list of workers counts as current, seconds, as every task asks for it.
 LIST_INTERVAL_S = 1.0
 RECONNECT_STEP_S = 0.1
-# How long a worker that is gone is missing in the list, seconds; its tasks have come back by then.
+# How long a worker must be missing from the list to count as gone, seconds; by then its tasks have
+# been returned.
 GONE_S = 3.0
 
 
 class Watch:
-    """The workers of a cluster as they were last seen."""
+    """The workers of a cluster when last seen."""
 
     def __init__(self, cluster: Cluster, client: Client) -> None:
         self.cluster, self.client = cluster, client
@@ -61,7 +62,7 @@ class Watch:
         return self.last_listed - self.last_in_list.get(worker, 0.0) > GONE_S
 
     def check(self) -> None:
-        """Raise RunError if the scheduler is gone, or if no worker came for too long."""
+        """Raise RunError if the scheduler is gone, or if there was no worker for too long."""
         if self.client.status != "running":
             self.wait_for_scheduler()
         with suppress(OSError, KeyError):

@@ -1,4 +1,4 @@
-"""Check that workers run what this process runs, and say why not and what helps."""
+"""Check that workers run the same versions as this process, and say what helps if not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 # How long to wait for answers, seconds: a worker has to import the package, as it would for its
 # first task. One that takes longer is reported when it answers.
 PATIENCE_S = 30.0
-# A function would be sent by its name, which a worker without the package cannot look up.
+# A function would be sent by name, which a worker without the package cannot resolve.
 QUESTION = "(namespace := {}, exec(source, namespace), namespace['answer']())[-1]"
 SCHEDULER = "scheduler"
 
@@ -45,7 +45,7 @@ def check_workers(client: Client, workers: Iterable[str], patience: float = 0.0)
 class Questions:
     """The questions to a cluster and the answers that have come so far.
 
-    A thread asks: one worker that is slow or stuck would hold up all the others.
+    A thread asks, as one slow or stuck worker would hold up all the others.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Questions:
         answers: dict[str, Any] = {}
         while not self.answers.empty():
             answers |= self.answers.get()
-        # Workers that the question did not reach are asked again, if they come back.
+        # Workers that the question did not reach are asked again if they return.
         self.asked -= {name for name, reply in answers.items() if isinstance(reply, OSError)}
         replies = {name: reply for name, reply in answers.items() if isinstance(reply, dict)}
         log.debug("worker answers: %s", answers)

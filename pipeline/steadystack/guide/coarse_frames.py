@@ -206,7 +206,7 @@ def _read_frames(
 def _cut(
     shape: Sequence[int], chunks: Sequence[int], grain: Grain
 ) -> Iterator[tuple[Slices, Slices]]:
-    """Cut a frame into blocks of whole boxes: where each is in it, and in the coarse frame."""
+    """Cut a frame into blocks of whole boxes: their place in it, and in the coarse frame."""
     sides = [
         math.ceil(side / step)
         for side, step in zip(choose_block_sides(shape, chunks), grain.steps, strict=True)

@@ -1,4 +1,4 @@
-"""The static image of a series, estimated together with the shifts of some of its frames."""
+"""The fixed pattern of a series, estimated together with the shifts of some of its frames."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ FILLINGS = 3
 
 @dataclass(frozen=True, eq=False)
 class PatternEstimate:
-    """A static image, the shifts of the frames it goes with (NaN: not used), and how many are."""
+    """A fixed pattern, the shifts of the frames it goes with (NaN: not used), and how many are."""
 
     separated: SeparatedImages
     shifts: NDArray[np.float64]
@@ -68,13 +68,13 @@ class Sample:
     """Some frames of a series, and how to measure them."""
 
     source: FrameSource
-    method: Method  # with a static image it is for `images` alone
+    method: Method  # with a fixed pattern it is for `images` alone
     size: BatchSize
     frames: NDArray[np.int64]
     gains: NDArray[np.float64]  # what their images are divided by
 
     def images(self, chosen: Bools, *, filtered: bool = False) -> Iterator[tuple[Floats, Bools]]:
-        """Those of the frames that are known, made ready but for static image and filters.
+        """Those of the frames that are known, made ready but for fixed pattern and filters.
 
         With `filtered` also by those.
         """
@@ -95,7 +95,7 @@ class Sample:
         return whole
 
     def measured(self, pairs: Ints, pattern: Floats | None) -> PairTable:
-        """Pairs (n, 2) of frames of the series, a static image of the part taken away."""
+        """Pairs (n, 2) of frames of the series, a fixed pattern of the part taken away."""
         source, method = self.source, replace(self.method, asks_parts=False)
         if pattern is not None:  # it is that of the first channel
             source = (*source.channels, source)[0]
@@ -112,7 +112,7 @@ class Sample:
         return replace(self, method=replace(self.method, conditioning=conditioning))
 
     def shifts(self, pattern: Floats | None) -> NDArray[np.float64]:
-        """The shifts of the frames (frames, axes) with a static image taken away; NaN: not known.
+        """The shifts of the frames (frames, axes) with a fixed pattern taken away; NaN: not known.
 
         Those of the largest part of the frames that usable pairs connect; none where no close pair
         is usable.
@@ -133,7 +133,7 @@ class Sample:
     def separated(
         self, shifts: NDArray[np.float64], before: SeparatedImages | None = None, passes: int = 1
     ) -> PatternEstimate | None:
-        """The static image that goes with these shifts and the frames it is from, if enough are.
+        """The fixed pattern that goes with these shifts and the frames it is from, if enough are.
 
         Frames further from the middle one than half a frame are left out: few show the same scene.
         """
@@ -186,7 +186,7 @@ def estimate_camera_images(
     fixed_pattern: bool,
     again: bool = False,
 ) -> Method:
-    """The method with the series' own flat field and static image, as far as they are wanted.
+    """The method with the series' own flat field and fixed pattern, as far as they are wanted.
 
     With `keep_at` they are written beside that path, and workers read them instead of being sent
     them; `again` takes those that an earlier call wrote there, if it did.
@@ -248,7 +248,7 @@ def discard_camera_images(dataset_path: str) -> None:
 
 
 def count_fixed_pattern_frames(frame_count: int, pixels: int) -> int:
-    """From how many frames of so many pixels a static image is estimated."""
+    """From how many frames of so many pixels a fixed pattern is estimated."""
     return min(max(PATTERN_PIXELS // pixels, USUAL_FRAMES), MOST_FRAMES, frame_count)
 
 
@@ -263,7 +263,7 @@ def estimate_fixed_pattern_bytes(pixels: int) -> int:
 def estimate_fixed_pattern(
     source: FrameSource, method: Method, size: BatchSize
 ) -> NDArray[np.float64]:
-    """The static image of a series, from frames spread evenly over it; NaN where it is not known.
+    """The fixed pattern of a series, from frames spread evenly over it; NaN where it is not known.
 
     Where frames so far apart cannot be laid on one another, those of a shorter time are taken.
 
@@ -307,7 +307,7 @@ def estimate_fixed_pattern(
 def estimate_pattern(
     sample: Sample, start: NDArray[np.float64] | None, rounds: int
 ) -> PatternEstimate | None:
-    """The static image that leaves least unexplained.
+    """The fixed pattern that leaves least unexplained.
 
     Where it wins outright, all shifts are 0 and it holds the whole scene: whether there is more
     shows with the mean of the frames taken away, or, if that is fine, in coarse detail (not asked

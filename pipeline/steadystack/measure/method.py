@@ -216,7 +216,7 @@ def prepare_block(
 def read_camera_images(
     method: Method, frame_shape: Sequence[int], block: int
 ) -> tuple[Floats | None, Floats | None]:
-    """The parts of a method's flat field and static image that belong to a block as it is read."""
+    """The parts of a method's flat field and fixed pattern that belong to a block as it is read."""
     region, _ = method.part(block, compute_reach(method.conditioning))
 
     def of(still: CameraImage) -> Floats | None:

@@ -3,7 +3,7 @@
 - `words`: shared names and statuses
 - `images`: frames, surfaces and registrations
 - `tables`: measured pairs and solved frames; `schema`: their columns in the dataset
-- `pilot_outcome`: what was decided before a run
+- `pilot_outcome`: what a pilot found and decided before measuring
 - `findings`: what checks found; `verdicts`: how far to trust a result
 - `arguments`: checks what is passed as a stack or a shifts dataset
 - `redaction`: hides the secrets in URLs

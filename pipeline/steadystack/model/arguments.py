@@ -1,4 +1,4 @@
-"""What is taken for a stack, and for a shifts dataset."""
+"""Check and convert what is passed as a stack, an image or a shifts dataset."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from steadystack.model.words import UNSOLVED, InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-# An axis as short as this, beside t, y and x of an array without names, is taken for channels.
+# An unnamed fourth axis up to this long, besides t, y and x, is taken for channels.
 MOST_CHANNELS = 4
-# How stacks of other programs name their axes.
+# Names of axes in stacks of other programs.
 OTHER_NAMES = {
     "t": ("T", "time", "frame", "frames"),
     "z": ("Z", "depth", "plane"),
@@ -31,19 +31,19 @@ def spatial_dims(stack: xr.DataArray) -> tuple[str, ...]:
 
 
 def as_plain(values: Any) -> Any:
-    """An array whose masked pixels, if it is one of `numpy.ma`, are NaN: nothing else knows them.
+    """Convert `numpy.ma` arrays to plain arrays with NaN for masked pixels.
 
     A list of such arrays counts as well, and a lazy one stays lazy. Integers and booleans become
-    floating where any is masked. What has no mask is returned as it is.
+    floating if any is masked. Anything without a mask is unchanged.
     """
-    import xarray as xr  # takes a quarter of a second, which no command line has to wait for
+    import xarray as xr  # takes a quarter of a second, which commands should not wait for
 
     if isinstance(values, xr.DataArray):
         plain = as_plain(values.data)
         return values if plain is values.data else values.copy(data=plain)
     if isinstance(values, list | tuple) and any(_is_masked(entry) for entry in values):
         values = np.ma.asarray(values)
-    if _is_masked(getattr(values, "_meta", None)):  # of Dask
+    if _is_masked(getattr(values, "_meta", None)):  # a Dask array
         dtype = _choose_dtype_with_nan(values.dtype)
         return values.map_blocks(
             partial(_fill_with_nan, dtype=dtype), dtype=dtype, meta=np.empty((0,) * values.ndim)
@@ -70,7 +70,7 @@ def _fill_with_nan(values: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 
 def as_settings(values: Any) -> Any:
-    """Settings without NumPy: arrays are lists, and NumPy's numbers are Python's."""
+    """Convert NumPy arrays in settings to lists, and NumPy numbers to Python's."""
     if isinstance(values, Mapping):
         return {key: as_settings(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
@@ -83,9 +83,9 @@ def as_stack(stack: Any, *, planes_told: bool = True) -> xr.DataArray:
 
     Parameters
     ----------
-    planes_told : whether an array of four axes has planes for sure; else one with an axis of 2 to
-        `MOST_CHANNELS` where planes or columns would be is refused: channels read as planes give
-        shifts without a meaning and without an error, and so few planes are rare
+    planes_told : whether it is certain that an array with four axes has planes; otherwise one with
+        2 to `MOST_CHANNELS` entries where planes or columns would be is refused: channels read as
+        planes give meaningless shifts without an error, and so few planes are rare
     """
     import xarray as xr
 
@@ -111,9 +111,9 @@ def as_stack(stack: Any, *, planes_told: bool = True) -> xr.DataArray:
 
 
 def as_image(image: Any, axes: Sequence[str], name: str) -> np.ndarray[Any, Any]:
-    """A single image with these axes as an array; of what `steadystack.mean` returned, the mean.
+    """Convert a single image with these axes, or a result of `steadystack.mean`, to an array.
 
-    What `numpy.ma` has masked is NaN. `name` is that of the argument, for errors.
+    Pixels masked by `numpy.ma` are NaN. `name` is that of the argument, for errors.
     """
     import xarray as xr
 
@@ -137,7 +137,7 @@ def as_image(image: Any, axes: Sequence[str], name: str) -> np.ndarray[Any, Any]
 
 
 def _refuse_unknown_sizes(shape: tuple[float, ...]) -> None:
-    """Refuse a lazy array that was selected from by values, whose size Dask does not know."""
+    """Refuse a lazy array of unknown size, such as one selected by values with Dask."""
     if any(size != size for size in shape):
         raise InputError(
             f"the stack has the shape {tuple(shape)}, in which nan is a size that Dask has not "
@@ -157,7 +157,7 @@ def _refuse_channels(shape: tuple[int, ...]) -> None:
 
 
 def suggest_renaming(stack: xr.DataArray) -> str:
-    """How to name the dims of a stack that has other names for them; "" if that is not known."""
+    """Suggest how to rename the dims of a stack with other names; "" if not known."""
     renamed = {
         str(dim): name
         for name, others in OTHER_NAMES.items()
@@ -173,13 +173,13 @@ def as_shifts(shifts: Any, *needed: str, solved: bool = True) -> xr.Dataset:
 
     Parameters
     ----------
-    needed : variables that it has to have, beside ``frame_shift`` (frame, axis) with names of axes
+    needed : variables that it must have, besides ``frame_shift`` (frame, axis) with axis names
     solved : whether it has to be solved
 
     Raises
     ------
     InputError
-        That says what was given in its place, and what is wanted.
+        Saying what was given instead, and what is needed.
     """
     import xarray as xr
 
@@ -214,7 +214,7 @@ def as_shifts(shifts: Any, *needed: str, solved: bool = True) -> xr.Dataset:
 
 
 def write_number(value: float) -> str:
-    """Write a number so that settings that hold the text mean that very number."""
+    """Write a number as text that settings read back as exactly that number."""
     if isinstance(value, int) or (value.is_integer() and abs(value) < 2**53):
         return str(int(value))
     text = repr(value)

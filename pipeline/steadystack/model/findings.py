@@ -1,4 +1,4 @@
-"""What checks of a run find after it."""
+"""The results of the checks on a measured run."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ EXTERNAL = "external_reference"  # the attribute that holds an `OutsideOutcome`
 
 @dataclass(frozen=True)
 class FixedPatternEffect:
-    """Effect of what stands still in the camera on shifts, from pairs measured with and without it.
+    """Effect of a fixed pattern on shifts, from pairs measured with and without it.
 
     Attributes
     ----------
     pairs : how many were measured both ways
-    with_it, without_it : mean size of their shifts, pixels, along what both ways say together
+    with_it, without_it : mean size of their shifts, pixels, along the mean of both ways
     error : standard error of the difference, pixels
-    certain : whether it stands still indeed, and is no scene that changes
-    moving_share : in which share of the parts of the frame something moves, as seen without it
-    loss : by which share of their NCC pairs across the jumps of a series that rests are less alike
-        than those beside them that are as far apart and at rest; 0 if that was not found
+    certain : whether it is certain to stand still, rather than a changing scene
+    moving_share : share of the parts of the frame in which something moves, measured without it
+    loss : in a series that rests between jumps, by which share the NCC of pairs across jumps is
+        below that of neighbouring pairs at rest of equal separation; 0 if that was not found
     noise : the stated error of a pair's shift with it, rms length, pixels
-    changes : where pairs are at rest, how much changes over most of the frame, relative to its
-        detail; 0 elsewhere
-    unexplained : in series of too few frames to look for it, how much of a frame others that are
-        moved onto it do not explain, relative to its detail, at least; 0 elsewhere
-    lost : if so many pairs have no shift without it that nothing can be compared, their share; 0
-        elsewhere
-    separable_share : where it was estimated from the series, the share of what shows shifts that
-        the scene's own motion tells from it, along the axis where that is least; 1 elsewhere
-    repeated : the share of what shows shifts that frames repeat bit by bit, in blocks, of others
-        from which they are shifted, as recordings do that skip what hardly changes; 0: little
-    stale : by how much that may hold frames back, px rms along an axis
+    changes : if pairs are at rest, how much changes over most of the frame, relative to its detail;
+        else 0
+    unexplained : in series with too few frames to find a pattern, how much of a frame is at least
+        not explained by others moved onto it, relative to its detail; else 0
+    lost : share of pairs without a shift once it is removed, if too many to compare; else 0
+    separable_share : if it was estimated from the series, the share of the detail showing shifts
+        that the scene's motion separates from it, along the axis with the smallest share; else 1
+    repeated : the share of the detail showing shifts that frames repeat exactly, in blocks, from
+        others that they are shifted against, as recordings do that skip small changes; 0: little
+    stale : how far that may pull shifts towards 0, px rms along an axis
     """
 
     pairs: int
@@ -53,7 +52,7 @@ class FixedPatternEffect:
     stale: float = 0.0
 
 
-Boxes = tuple[tuple[tuple[int, int], ...], ...]  # per axis the first pixel and that behind the last
+Boxes = tuple[tuple[tuple[int, int], ...], ...]  # per axis first and one past the last pixel
 
 
 def parse_boxes(values: Sequence[Any]) -> Boxes:
@@ -62,7 +61,7 @@ def parse_boxes(values: Sequence[Any]) -> Boxes:
 
 
 def describe_errors(errors: Sequence[float | None]) -> str:
-    """Errors in px, one after the other, in words; those that are not known are left out."""
+    """Describe errors in px, one after another; unknown ones are left out."""
     return " -> ".join(f"{error:.2g} px" for error in errors if error is not None)
 
 
@@ -72,12 +71,12 @@ class FieldOfView:
 
     Attributes
     ----------
-    frames : how many were looked at
-    share : which share of the frame seems to be outside; 0: all of it changes alike
-    error, error_without : of the frames' shifts with and without that, as it is stated, the median,
-        px; None: not known
-    boxes : of the pixels outside, if they are left out; per box and axis the first pixel and that
-        behind the last
+    frames : how many were used
+    share : share of the frame that seems to be outside; 0: all of it changes equally
+    error, error_without : median stated error of the frames' shifts with and without that area, px;
+        None: not known
+    boxes : of the pixels outside, if they are excluded; per box and axis the first pixel and one
+        past the last
     """
 
     frames: int
@@ -87,7 +86,7 @@ class FieldOfView:
     boxes: Boxes = ()
 
     def describe(self) -> str:
-        """What was found, in words."""
+        """Describe the result in words."""
         if not self.share:
             return f"field of view: the whole frame, seen in {self.frames} frames"
         words = f"field of view: {self.share:.0%} of the frame, along its border, shows no scene"
@@ -99,24 +98,23 @@ class FieldOfView:
 
 @dataclass(frozen=True)
 class LocalMotion:
-    """How parts of the frame move against the shift of the whole, seen on some pairs.
+    """How parts of the frame move relative to the shift of the whole, in some pairs.
 
     Attributes
     ----------
-    pairs, parts : how many were looked at
+    pairs, parts : how many were examined
     moving : how many of the parts move by themselves
-    size : how far the one that moves most is off the whole in a pair, the median in pixels; off
-        most parts where some stand still
+    size : motion of the part that moves most, relative to the whole (or to most parts, if some
+        stand still), median over pairs, pixels
     where : the name of its place, such as "top left"
-    linear : whether the parts move as if the frames turn or stretch
-    still : how many of the parts stand still in the camera while most of them move; they are not
-        among those that move by themselves
+    linear : whether the parts move as if frames rotate or stretch
+    still : how many parts stand still in the camera while most move; not counted in `moving`
     still_where : the names of their places
-    still_pull : how far the shift of the whole is off that of most parts, the median in pixels;
-        0 where nothing stands still
-    scene : how far most parts move in a pair, the median in pixels
-    suits : the simplest `motion.model` that explains a motion that is linear; "": not told
-    far : whether it is seen only between frames further apart than those of the run's pairs
+    still_pull : difference of the whole's shift from that of most parts, median, pixels; 0 if
+        nothing stands still
+    scene : how far most parts move in a pair, median, pixels
+    suits : the simplest `motion.model` that explains a linear motion; "": not known
+    far : whether it shows only in pairs of larger separation than the run's
     """
 
     pairs: int
@@ -135,16 +133,16 @@ class LocalMotion:
 
 @dataclass(frozen=True)
 class MaskCheck:
-    """What masks leave of the frames, and what they take away, seen on some of them.
+    """What masks leave of the frames and what they exclude, in some of the frames.
 
     Attributes
     ----------
-    valid : mean share of the pixels that are left, 0..1
-    inverted : whether what is taken away looks like a scene, and what is left does not
-    taken_moves : how far what is taken away moves between the frames of a pair, the median in
-        pixels, where what is left does not move; 0 if that was not found
-    far_value, far_share : a value that many of the pixels that are left have, far from all others,
-        as "no data" is; None if there is none; and their mean share, 0..1
+    valid : mean share of valid pixels, 0..1
+    inverted : whether excluded pixels look like a scene, and valid pixels do not
+    taken_moves : if valid pixels do not move: how far excluded ones do between the frames of a
+        pair, median, pixels; 0 if that was not found
+    far_value, far_share : a frequent value of valid pixels, far from all others, as for "no data"
+        (None: there is none), and its mean share, 0..1
     """
 
     valid: float
@@ -156,26 +154,27 @@ class MaskCheck:
 
 @dataclass(frozen=True)
 class ProbeCheck:
-    """What pairs that a run has not, or measured otherwise, say of its shifts; nothing is 0 and "".
+    """What extra pairs, and pairs measured in other ways, say about a run's shifts; nothing: 0, "".
 
     Attributes
     ----------
-    pairs : how many were measured, further apart than those of the run; 0: it has all of these, and
-        some of its own were asked for coarse detail alone
-    separation : how far apart those are that differ most from the shifts, for what is stated
-    off, excess : by how much these do, root mean square, pixels, and over what is stated
-    part : without which some of the pairs change most, for what is stated: "top left"
-    part_pull, part_excess : by how much, the median, pixels, and over what is stated
-    lost_part, lost : without which most of them have no shift, and the share of these, 0..1
-    lost_next : the share that has none without the part that comes next, 0..1
-    detail_pull, detail_excess : by how much they change, likewise, in fine detail alone
-    coarse_pull, coarse_excess : by how much further they move, the median, pixels, and by how much
-        they change, over what is stated, in coarse detail, if that moves further
-    coarse_moves : how far that moves between the frames of a pair, the median, pixels
-    coarse_low_pass : the Gaussian that leaves it, sigma in pixels
-    plane_pull, plane_excess, plane_moves : likewise, by how much they change along z, and how far
-        they move then, if all planes of a volume are equally bright
-    plane_light : what is left of the brightness of planes if it moves, over that if it stands still
+    pairs : how many were measured, with larger separations than the run's; 0: the run has all
+        pairs, and some of them were checked for coarse detail only
+    separation : that of the pairs that differ most from the shifts, relative to stated errors
+    off, excess : by how much they do, root mean square, in pixels and in stated errors
+    part : the part whose removal changes some pairs most, relative to stated errors: "top left"
+    part_pull, part_excess : by how much, median, in pixels and in stated errors
+    lost_part, lost : the part without which most of them have no shift, and their share, 0..1
+    lost_next : the share without a shift if the next most important part is removed, 0..1
+    detail_pull, detail_excess : likewise, by how much they change in fine detail alone
+    coarse_pull, coarse_excess : if coarse detail moves further: by how much, median, pixels, and
+        the change in stated errors
+    coarse_moves : how far coarse detail moves between the frames of a pair, median, pixels
+    coarse_low_pass : sigma of the Gaussian low-pass that leaves it, pixels
+    plane_pull, plane_excess, plane_moves : with all planes of a volume equally bright, by how much
+        shifts along z change, median, pixels and in stated errors, and how far pairs then move
+    plane_light : the change of the planes' brightness that remains if it moves with the scene, over
+        that if it stands still, squared
     """
 
     pairs: int
@@ -202,17 +201,16 @@ class ProbeCheck:
 
 @dataclass(frozen=True)
 class MajorityCheck:
-    """What pairs say that are measured without the parts that a majority would leave out.
+    """The results of pairs measured without the parts that the majority would leave out.
 
     Attributes
     ----------
     parts : these parts, by number
     pairs : how many pairs have a shift without them
-    off_all, off_majority : by how much these differ from the shifts of the whole, and from those
-        without the parts, the median, pixels
+    off_all, off_majority : their difference from the shifts of the whole, and from those solved
+        without the parts, median, pixels
     confirmed : whether they are nearer to the latter
-    excess : by how many times the stated errors they differ from the shifts of the whole, the
-        median
+    excess : their difference from the shifts of the whole, in stated errors, median
     """
 
     parts: tuple[int, ...]
@@ -225,14 +223,14 @@ class MajorityCheck:
 
 @dataclass(frozen=True)
 class SharpnessCheck:
-    """The contrast of fine detail in the mean of frames as they are, and of those moved.
+    """The contrast of fine detail in the mean of the frames as recorded, and moved.
 
     Attributes
     ----------
-    frames : how many are in the means
-    still, moved : the variance of detail of about 1 to 4 px, or from the Gaussian that pairs see on
-        to four times that, without that of the noise
-    error : standard error of either by the noise
+    frames : how many are averaged
+    still, moved : the variance, without noise, of detail of about 1 to 4 px, or from the width of
+        the pairs' low-pass to four times that
+    error : standard error of either, due to noise
     """
 
     frames: int
@@ -243,7 +241,7 @@ class SharpnessCheck:
 
 @dataclass(frozen=True)
 class OtherConditioning:
-    """A conditioning under which pairs have a shift that are refused as they are.
+    """A conditioning under which pairs have a shift that have none without it.
 
     Attributes
     ----------
@@ -258,17 +256,18 @@ class OtherConditioning:
 
 @dataclass(frozen=True)
 class OutsideFit:
-    """Where a connected part of a series lies in an image from outside of it.
+    """Where a connected part of a series lies in an external reference.
 
     Attributes
     ----------
-    status : of the registration, as of a pair; only if it is ok the shifts were moved
+    status : of the registration, as for a pair; shifts were moved only if it is ok
     offset : what was added to all shifts of the part, pixels; () if it is not known
-    std : its standard deviation, which is in all deviations of the part; ()
+    std : its standard deviation, included in all deviations of the part; () if not known
     ncc, overlap : of the registration; None: not known
-    frames : how many frames the mean is of that was registered
-    conditioning : what was done to both images first, beside what is done to frames; "": nothing
-    anchor : the frame of the part whose shift was 0; None: not told
+    frames : how many frames are in the mean that was registered
+    conditioning : what was done to both images first, besides the conditioning of frames; "":
+        nothing
+    anchor : the frame of the part whose shift was 0; None: not known
     """
 
     status: str
@@ -287,9 +286,9 @@ class OutsideFit:
 
 @dataclass(frozen=True)
 class OutsideOutcome:
-    """What became of an external reference: a fit for each connected part of the pair graph.
+    """The outcome for an external reference: a fit for each connected part of the pair graph.
 
-    `path` is where it was read, "" if it was given as an array, `digest` that of its content.
+    `path` is where it was read from, "" for an array; `digest` is that of its content.
     """
 
     path: str
@@ -302,7 +301,7 @@ class OutsideOutcome:
 
     @classmethod
     def of(cls, attributes: Mapping[Any, Any]) -> Self | None:
-        """Read it from the attributes of a dataset; None where there is none."""
+        """Read it from the attributes of a dataset; None if there is none."""
         values = json.loads(attributes.get(EXTERNAL, "null"))
         return None if values is None else cls(**values | {"fits": _parse_fits(values["fits"])})
 
@@ -312,11 +311,11 @@ class OutsideOutcome:
 
     @property
     def is_found(self) -> bool:
-        """Whether some part was found, and component 0 lies in the frame of the image."""
+        """Whether a part was found, so that component 0 is in the coordinates of the image."""
         return any(fit.is_known for fit in self.fits)
 
     def describe(self) -> Iterator[str]:
-        """What became of it, a line for each connected part."""
+        """Describe the outcome, with a line for each connected part."""
         for number, fit in enumerate(self.fits):
             part = f"part {number}: " if len(self.fits) > 1 else ""
             if fit.is_known:

@@ -1,4 +1,4 @@
-"""Frames and where they come from, the surface of a pair of them, and its registration."""
+"""Types for frames and their sources, the NCC surface of a pair, and its registration."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from steadystack.model.words import Bools, Floats, FrameStatus, PairStatus, Slices
 
-# Numbers from this on do not fit in float32, in which frames of a series are looked at.
+# Numbers from this on do not fit in float32, the type that frames of a series are processed in.
 TOO_LARGE = 1e38
-# Standard deviations of normal values per median of their absolute values.
+# Standard deviation of normal values, divided by the median of their absolute values.
 MEDIAN_DEVIATION = 1.4826
-# Lines of a plane that are transposed together.
+# Lines of a plane that are transposed at a time.
 TRANSPOSED_LINES = 16
 
 AnyFloat = TypeVar("AnyFloat", bound=np.floating[Any])
@@ -33,7 +33,7 @@ class Frame:
 
     @classmethod
     def unreadable(cls, shape: tuple[int, ...], error: Exception, where: str = "") -> Frame:
-        """A frame of which nothing is known: reading it, or `where` of it, raised `error`."""
+        """A frame without known pixels: reading it, or its part `where`, raised `error`."""
         nothing = np.zeros(shape, bool)
         reason = f"{where}{type(error).__name__}: {error}"
         return cls(np.zeros(shape), nothing, FrameStatus.UNREADABLE, reason)
@@ -55,21 +55,21 @@ class FrameSource(Protocol):
 
     @property
     def in_memory(self) -> bool:
-        """Whether it holds its pixels, which is too much to be sent along with every task."""
+        """Whether it holds its pixels in memory, too much to be sent with every task."""
         ...
 
     @property
     def channels(self) -> tuple[FrameSource, ...]:
-        """The frames in each of the channels that pairs are measured in, of one shape.
+        """The frames of each channel in which pairs are measured, all of one shape.
 
-        What reads frames otherwise has the first of them. (): there is one.
+        Other readers of frames get the first channel. (): there is only one.
         """
         ...
 
     def common_mask(self, region: Slices) -> Bools | None:
-        """A mask that those of most frames lack few pixels of, if there is one; None: all of it.
+        """A mask from which most frames' masks lack only few pixels, if any; None: all pixels.
 
-        No result depends on it but for rounding, and it depends on no frame that is read.
+        Results depend on it only by rounding, and it does not depend on which frames are read.
         """
         ...
 
@@ -88,16 +88,16 @@ class Surface:
     `ncc` and `overlap_count` have one axis per image axis; index 0 along axis *d* is the lag
     `first_lag[d]`. `ncc` is NaN where it is not defined (no overlap, no contrast in it) or not
     allowed (less than the smallest overlap). `valid_count` is the number of valid pixels of the
-    reference and of the moving image. `chance_deviation` is the standard deviation of
-    ``ncc * sqrt(N)`` expected of unrelated images with these power spectra: 1 for white noise,
-    more where neighbouring pixels are alike.
+    reference and of the moving image. `chance_deviation` is the standard deviation of ``ncc *
+    sqrt(N)`` expected of unrelated images with these power spectra: 1 for white noise, more where
+    neighbouring pixels are correlated.
 
-    `variances` are those of the pixels of the reference, and of the moving image, that overlap at
-    each lag, up to a factor of each image; None: the same at all lags.
+    `variances` are those of the overlapping pixels of reference and moving image at each lag, up to
+    a factor per image; None: the same at all lags.
 
     The surface may reach beyond what is searched: `margin` lags (before, after) along each axis
-    serve the fit between the pixels alone. `averaged` is how many images as noisy as the moving one
-    the reference is the mean of.
+    only serve the sub-pixel fit. `averaged` is how many images, as noisy as the moving one, are
+    averaged in the reference.
     """
 
     ncc: Floats
@@ -193,7 +193,7 @@ Image: TypeAlias = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False)
 class CloseUp:
-    """A pair to look at: its images as they were correlated, NaN where not valid, and its surface.
+    """A pair to display: its images as correlated, NaN where not valid, and its surface.
 
     `surface` is the NCC (NaN where not known) over the lags from `first_lag` on; volumes are shown
     by their means along z.
@@ -208,7 +208,7 @@ class CloseUp:
 
 @dataclass(frozen=True, eq=False)
 class ReportImages:
-    """Images before and after, by name, and pairs to look at; NaN where nothing is known.
+    """Images before and after, by name, and pairs to display; NaN where not known.
 
     `images` are (y, x), `kymographs` (frame, position) by the name of the axis they run along, of
     frames spread evenly from the first to the last of `span`.
@@ -221,7 +221,7 @@ class ReportImages:
 
 
 class OutsideImage(Protocol):
-    """An image from outside of a series, to which its shifts are to be relative. Picklable."""
+    """An external reference, to which the shifts of a series are to be relative. Picklable."""
 
     @property
     def path(self) -> str:
@@ -230,14 +230,14 @@ class OutsideImage(Protocol):
 
     @property
     def digest(self) -> str:
-        """Of its values, and of which of them are valid."""
+        """A hash of its values and of which of them are valid."""
         ...
 
     @property
     def origin(self) -> tuple[int, ...]:
-        """The pixel of it, per axis, that positions count from: 0, as a rule.
+        """The pixel of it, per axis, from which positions count: normally 0.
 
-        If it is of the whole frame and only a region of that is used: where the region begins.
+        If it shows the whole frame and only a region is used: where the region begins.
         """
         ...
 
@@ -248,7 +248,7 @@ class OutsideImage(Protocol):
 
 @dataclass(frozen=True)
 class ChangedFrames:
-    """The frames of a source with other values or valid pixels: the base of what changes them."""
+    """Base class of sources that change the values or valid pixels of another source."""
 
     frames: FrameSource
 
@@ -271,14 +271,14 @@ class ChangedFrames:
     @property
     def channels(self) -> tuple[FrameSource, ...]:
         alone = (replace(self, frames=channel) for channel in self.frames.channels)
-        return cast(tuple[FrameSource, ...], tuple(alone))  # each reads, as a source does
+        return cast(tuple[FrameSource, ...], tuple(alone))  # each can be read like a source
 
     def common_mask(self, region: Slices) -> Bools | None:
         return self.frames.common_mask(region)
 
 
 def is_of_one_value(values: NDArray[Any]) -> bool:
-    """Whether all values are the same, or none is a number; so may be what nobody has written."""
+    """Whether all values are equal, or none is a number, as in data that was never written."""
     if not values.size:
         return True
     first = values.flat[0]
@@ -288,9 +288,9 @@ def is_of_one_value(values: NDArray[Any]) -> bool:
 
 
 def find_finite_pixels(image: NDArray[Any], too_large: float = np.inf) -> Bools:
-    """Find the pixels of finite numbers (bool array of the image's shape, that may be written to).
+    """Find the pixels with finite numbers (a writable bool array of the image's shape).
 
-    Numbers from `too_large` on are as good as infinite.
+    Numbers from `too_large` on count as infinite.
     """
     if image.dtype.kind == "f" and image.dtype.itemsize > 4:
         return np.asarray(np.abs(image) < too_large)
@@ -298,7 +298,7 @@ def find_finite_pixels(image: NDArray[Any], too_large: float = np.inf) -> Bools:
 
 
 def find_box(mask: Bools) -> Slices:
-    """Find the smallest box that holds all pixels of a mask, which has some."""
+    """Find the smallest box that holds all pixels of a mask, which must not be empty."""
     box = []
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)
@@ -310,7 +310,7 @@ def find_box(mask: Bools) -> Slices:
 def transpose_planes(array: NDArray[AnyFloat]) -> NDArray[AnyFloat]:
     """Exchange the last two axes, in memory, too.
 
-    Some lines at a time, as caches do not keep many lines that are a power of two apart.
+    Some lines at a time, as caches cannot hold many lines whose distance is a power of two.
     """
     transposed = np.empty((*array.shape[:-2], array.shape[-1], array.shape[-2]), array.dtype)
     for begin in range(0, array.shape[-2], TRANSPOSED_LINES):

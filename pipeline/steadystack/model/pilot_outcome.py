@@ -1,4 +1,4 @@
-"""What a pilot finds before measuring, and decides on."""
+"""The findings and decisions of a pilot before measuring."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from steadystack.model.findings import Boxes, FieldOfView, describe_errors, parse_boxes
 
 PILOT = "pilot"  # the attribute of the dataset that holds its outcome
-MOST_SIGMA = 1e6  # of a filter, px
-FEWEST_PLACES = 3  # of the scene in the frame, to tell a defect from its details
-LEAST_WAY = 0.4  # of the scene across lines, px, to tell them from its details
+MOST_SIGMA = 1e6  # largest sigma of a filter, px
+FEWEST_PLACES = 3  # places of the scene needed to tell a defect from its details
+LEAST_WAY = 0.4  # smallest motion of the scene across lines, px, that separates them from it
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What some pairs give under one conditioning.
+    """The results of some pairs under one conditioning.
 
     Attributes
     ----------
     low_pass, high_pass : of `preprocess`, sigma in pixels; None: off
     found : how many pairs have a shift
-    error : what parts of the frame and noise state of these, the median, px; None: none has one
+    error : median error of these shifts, from parts of the frame and noise, px; None: no shifts
     """
 
     low_pass: float | None = None
@@ -35,7 +35,7 @@ class Trial:
 
     @property
     def information(self) -> float:
-        """What the pairs tell together of a shift: the sum of their weights, 1/px²."""
+        """The pairs' joint information on a shift: the sum of their weights, 1/px²."""
         return 0.0 if not self.error else self.found / self.error**2
 
     @property
@@ -52,11 +52,11 @@ class Defects:
 
     Attributes
     ----------
-    frames : how many were looked at
+    frames : how many were used
     outstanding : how many pixels stand out in their mean over time
-    places : how many places, some pixels apart, the scene takes in them; 0: not known
+    places : number of distinct positions, some pixels apart, of the scene in them; 0: not known
     pixels : flat indices in a frame, in C order, of those that stand out wherever the scene is
-    too_many : whether so many stand out that they are something else
+    too_many : whether so many stand out that they cannot be defects
     """
 
     frames: int
@@ -66,7 +66,7 @@ class Defects:
     too_many: bool = False
 
     def describe(self) -> str:
-        """What was found, in words."""
+        """Describe the result in words."""
         if not self.outstanding:
             return f"defects: no pixel stands out in {self.frames} frames"
         if self.pixels:
@@ -88,11 +88,11 @@ class FixedLines:
 
     Attributes
     ----------
-    frames : how many were looked at
-    lined : whether much of what is steady in them is of whole rows or columns
+    frames : how many were used
+    lined : whether rows or columns make up much of what is constant in them
     ways : how far the scene moves across the rows, and across the columns, px; (): not known
-    rows, columns : what each has more than the others, in the values of the stack, which is taken
-        away for measuring; (): nothing is
+    rows, columns : offset of each from the others, in values of the stack, subtracted for
+        measuring; (): none
     """
 
     frames: int
@@ -102,7 +102,7 @@ class FixedLines:
     columns: tuple[float, ...] = ()
 
     def describe(self) -> str:
-        """What was found, in words."""
+        """Describe the result in words."""
         if not self.lined:
             return f"lines: no rows or columns stand out in {self.frames} frames"
         found = [
@@ -125,18 +125,18 @@ class FixedLines:
 
 @dataclass(frozen=True)
 class StrangeParts:
-    """Parts of the frame that go their own way, found in some frames of a series.
+    """Parts of the frame that do not move with the others, found in some frames of a series.
 
     Attributes
     ----------
-    frames : how many were looked at
-    of : how many parts a frame has
-    parts : which of them go their own way, from 0
-    names : these in words
-    error, error_without : of the frames' shifts with and without them, as it is stated, the median,
-        px; None: not known
-    boxes : per part that is left out, and axis, the first pixel and that behind the last
-    still : whether it is by these that the series seems to stand still
+    frames : how many were used
+    of : total number of parts of a frame
+    parts : numbers of those that do not move with the others, from 0
+    names : their names
+    error, error_without : median stated error of the frames' shifts with and without them, px;
+        None: not known
+    boxes : of parts that are excluded; per part and axis the first pixel and one past the last
+    still : whether these parts make the series seem to stand still
     """
 
     frames: int
@@ -150,11 +150,11 @@ class StrangeParts:
 
     @property
     def is_all(self) -> bool:
-        """Whether hardly anything has a shift without the part by which all stands still."""
+        """Whether hardly any pair has a shift without the parts that make all seem at rest."""
         return self.still and not self.boxes
 
     def describe(self) -> str:
-        """What was found, in words."""
+        """Describe the result in words."""
         if not self.parts:
             return f"parts: none of {self.of} goes its own way in {self.frames} frames"
         if self.still:
@@ -169,7 +169,7 @@ class StrangeParts:
         if not self.boxes:
             return f"{words}, but shifts are no more precise without them: none is left out"
         errors = [e for e in (self.error, self.error_without) if e is not None]
-        if errors == sorted(errors):  # what outweighs a scene is known well
+        if errors == sorted(errors):  # a part that outweighs the scene has small errors
             return (
                 f"{words}, and are left out: they hold the shifts, which are different without them"
             )
@@ -178,13 +178,13 @@ class StrangeParts:
 
 @dataclass(frozen=True)
 class Reach:
-    """How far frames of pairs lie apart, seen on coarse frames at every shift.
+    """How far to search, from the shifts of coarse frames, found at every lag.
 
     Attributes
     ----------
-    pairs, found : how many pairs were looked at, and how many of them have a shift
+    pairs, found : how many pairs were tried, and how many of them have a shift
     bounds : how far to search for the shift of a pair, pixels per axis; None: every shift
-    widen : whether to search everywhere for pairs that have no shift within that
+    widen : whether to search at every lag for pairs that have no shift within that range
     """
 
     pairs: int
@@ -193,7 +193,7 @@ class Reach:
     widen: bool = False
 
     def describe(self) -> str:
-        """What was found, in words."""
+        """Describe the result in words."""
         words = f"{self.found} of {self.pairs} pairs of coarse frames have a shift"
         if self.bounds is None:
             return f"search: at every shift, as {words}"
@@ -205,17 +205,17 @@ class Reach:
 
 @dataclass(frozen=True)
 class ObjectPath:
-    """Where an object was found whose mask is drawn on one frame.
+    """The path of an object whose mask is drawn on one frame.
 
     Attributes
     ----------
-    places : per frame the first pixel of the box that holds its mask; None: it is not seen
+    places : per frame the first pixel of the box that holds its mask; None: it is not visible
     """
 
     places: tuple[tuple[int, ...] | None, ...]
 
     def describe(self) -> str:
-        """What was found, in words."""
+        """Describe the result in words."""
         seen = [place for place in self.places if place is not None]
         ways = [max(along) - min(along) for along in zip(*seen, strict=True)]
         return (
@@ -226,19 +226,19 @@ class ObjectPath:
 
 @dataclass(frozen=True)
 class Pilot:
-    """What was tried before measuring, to decide on settings that are "auto".
+    """What was tried before measuring, to decide on "auto" settings.
 
     Attributes
     ----------
-    pairs : how many were tried; 0: none, so that all stays as it is
-    trials : each conditioning that was tried; the first: frames as they are
-    chosen : the number of that which the run then used, from 0
-    defects : what was found of defects of the camera; None: they were not looked for
-    parts : what was found of parts that go their own way; None: they were not looked for
-    reach : how far to search; None: it was not asked
-    lines : what was found of rows and columns of the camera; None: they were not looked for
-    path : where the object is that the mask of one frame follows; None: there is none
-    field_of_view : where frames show no scene; None: it was not looked for
+    pairs : how many were tried; 0: none, so nothing is changed
+    trials : each conditioning that was tried; the first is none
+    chosen : the number of the trial that the run then used, from 0
+    defects : defects of the camera; None: not searched for
+    parts : parts that do not move with the others; None: not searched for
+    reach : how far to search; None: not determined
+    lines : rows and columns of the camera; None: not searched for
+    path : path of the object that the mask follows; None: there is none
+    field_of_view : where frames show no scene; None: not searched for
     """
 
     pairs: int = 0
@@ -290,17 +290,17 @@ class Pilot:
         return self.trials[self.chosen]
 
     def describe(self) -> list[str]:
-        """A line for how far to search, each trial, defects and parts, in words."""
+        """Describe in lines how far to search, each trial, defects and parts."""
         reach = [self.reach.describe()] if self.reach is not None else []
         return [*reach, *self.describe_trials(), *self.describe_left_out()]
 
     def describe_left_out(self) -> list[str]:
-        """A line for each of the object, defects, lines, field of view and parts, in words."""
+        """Describe in lines the object, defects, lines, field of view and parts."""
         found = (self.path, self.defects, self.lines, self.field_of_view, self.parts)
         return [one.describe() for one in found if one is not None]
 
     def describe_trials(self) -> list[str]:
-        """A line for each trial, in words; none where none was made."""
+        """Describe each trial in a line; no lines if there were no trials."""
         if not self.pairs and (self.reach or self.describe_left_out()):
             return []
         lines = []
@@ -316,26 +316,26 @@ class Pilot:
 
 
 def list_unseen(attributes: Mapping[Any, Any]) -> list[list[tuple[int, int]]]:
-    """List the boxes of pixels that were left out as they show no scene, of a dataset's attributes.
+    """List the boxes of pixels excluded because they show no scene, from a dataset's attributes.
 
-    Each is, along the last two axes, its first pixel and that behind the last.
+    Each gives its first pixel and one past the last, along the last two axes.
     """
     field = Pilot.parse(attributes[PILOT]).field_of_view if PILOT in attributes else None
     return [list(box[-2:]) for box in field.boxes] if field is not None else []
 
 
 def _as_numbers(lines: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of lines, as JSON has them, as tuples."""
+    """Convert the numbers of lines from JSON to tuples."""
     return {name: tuple(map(float, lines[name])) for name in ("ways", "rows", "columns")}
 
 
 def _as_place(place: Any) -> tuple[int, ...] | None:
-    """A place, as JSON has it, as a tuple of whole numbers; None: there is none."""
+    """Convert a place from JSON to a tuple of whole numbers; None: there is none."""
     return None if place is None else tuple(map(int, place))
 
 
 def _as_tuples(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers and boxes of parts, as JSON has them, as tuples of whole numbers."""
+    """Convert the numbers and boxes of parts from JSON to tuples of whole numbers."""
     return {
         "parts": tuple(map(int, parts["parts"])),
         "boxes": parse_boxes(parts["boxes"]),

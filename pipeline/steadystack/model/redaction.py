@@ -1,4 +1,4 @@
-"""Passwords and signatures in URLs, hidden from whatever is shown, logged or stored."""
+"""Hide passwords and signatures in URLs from whatever is shown, logged or stored."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 HIDDEN = "***"
 PACKAGE = __name__.partition(".")[0]
-# What ends a URL in running text: a space, a quote, a bracket of a page; and what may follow it.
+# Characters that end a URL in running text (space, quote, HTML bracket), or may follow it.
 _IN_URL = r"[^\s\"<>]"
 _AFTER = r"['`).,:;\]}]*(?=[\s\"<>]|$)"
 _BEHIND = rf"(?P<behind>{_AFTER})"
 _PASSWORD = re.compile(r"(?P<user>://[^\s\"<>/@:]*):[^\s\"<>/]*@")
-# On a web server what stands before @ without a password may be a token; elsewhere it is a name.
+# On a web server, text before @ without a password may be a token; elsewhere it is a user name.
 _TOKEN = re.compile(r"(?P<scheme>\bhttps?://)[^\s\"<>/@:]+@")
-# The query, and the fragment, of a web address; elsewhere "?" may be the wildcard of a pattern. One
-# that ends the address, such as that of a question, begins no query.
+# The query, and the fragment, of a web address; elsewhere "?" may be the wildcard of a pattern. A
+# "?" at the end of the address, as in a question, does not begin a query.
 _QUERIES = (
     re.compile(
         rf"(?P<url>\bhttps?://[^\s\"<>?#]*?)(?:[?#]|%3[Ff]|%23)(?!{_AFTER}){_IN_URL}*?{_BEHIND}"
     ),
     re.compile(rf"(?P<url>://[^\s\"<>?#]*)[?#](?=[\w.%-]+=){_IN_URL}*?{_BEHIND}"),
 )
-# name=value where the name says that it is secret, such as in what a server answers.
+# name=value where the name says that it is secret, as in a server's answer.
 _NAMED = re.compile(
     r"(?P<name>[\w-]*(?:secret|passw(?:or)?d|token|signature|credential|api_?key|access_?key)"
     r"[\w-]*|(?<=[?&])sig)=(?!(?:true|false)\b)[^\s\"'<>&;,]+",
@@ -59,9 +59,9 @@ _make_plain_record = logging.getLogRecordFactory()
 
 
 def _make_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
-    """Make the record of a log; those of this package, and their tracebacks, hold no secrets."""
+    """Make a log record, with secrets hidden in those of this package and their tracebacks."""
     record = _make_plain_record(*args, **kwargs)
-    if (record.name or "").partition(".")[0] == PACKAGE:  # Python makes records without a name
+    if (record.name or "").partition(".")[0] == PACKAGE:  # Python also makes records without a name
         message = record.getMessage()
         if (hidden := hide_secrets(message)) != message:
             record.msg, record.args = hidden, ()
@@ -70,5 +70,5 @@ def _make_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
     return record
 
 
-# The only place that all loggers of a package pass on their way to whatever handlers there are.
+# The only place that all log records of a package pass, whatever the handlers.
 logging.setLogRecordFactory(_make_record)

@@ -1,4 +1,4 @@
-"""What the shifts dataset holds; tables, dataset, journal and reference follow from it."""
+"""The schema of the shifts dataset, from which tables, dataset, journal and reference are made."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Column:
     Attributes
     ----------
     name : in the dataset
-    field : in the table in memory, a `PairTable` or a `FrameTable`
-    table : which of the two; "derived": made of both when the dataset is
-    dims : of the variable; the last may be ``axis``; without ``node_z`` where there are none
+    field : name in the table in memory, a `PairTable` or a `FrameTable`
+    table : which of the two; "derived": computed from both when the dataset is made
+    dims : of the variable; the last may be ``axis``; ``node_z`` is dropped if there are none
     dtype : little-endian, as it is stored
-    fill : what stands there before it is known
+    fill : value before it is known
     meaning : what it is, for people
     unit : "" if it has none
     flags : the status whose codes it holds
-    measured : whether measuring fills it in: what a pair gives, or what reading a frame does
+    measured : whether measuring fills it in, from pairs or from reading frames
     """
 
     name: str
@@ -42,11 +42,11 @@ class Column:
     measured: bool = False
 
     def empty(self, sizes: dict[str, int]) -> NDArray[Any]:
-        """The column before anything is known, for dims of these sizes; nodes along z are none."""
+        """Make the column before anything is known, with dims of these sizes (no nodes along z)."""
         return np.full([sizes[dim] for dim in self._plane_dims], self.fill, self.dtype)
 
     def choose_dims(self, count: int) -> tuple[str, ...]:
-        """The dims of values with so many axes."""
+        """The dims of values with `count` axes."""
         return self.dims if count == len(self.dims) else self._plane_dims
 
     @property
@@ -56,7 +56,7 @@ class Column:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What the variable says of itself, as CF has it."""
+        """The attributes of the variable, after CF."""
         about: dict[str, Any] = {}
         if self.flags is not None:
             codes = [status.code for status in self.flags]
@@ -68,7 +68,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Beside:
-    """What stands beside the columns: a coordinate, or what the input tells of its pixels.
+    """A variable besides the columns: a coordinate, or information on pixels from the input.
 
     Its unit, if it has one, is that of the input.
     """
@@ -81,16 +81,16 @@ class Beside:
 
 @dataclass(frozen=True)
 class Attribute:
-    """An attribute of the shifts dataset; `holds` says how its value is to be read."""
+    """An attribute of the shifts dataset; `holds` says how to read its value."""
 
     name: str
     holds: Literal["text", "JSON", "whole number", "number"]
     meaning: str
 
 
-GROWN = "grown"  # the attribute that tells that the series has
-JOINED = "Joined series"  # the title of a dataset of several series in one frame
-SHARED_DRIFT = "shared_drift"  # the attribute that tells that shifts are those of all positions
+GROWN = "grown"  # the attribute that says that the series has grown
+JOINED = "Joined series"  # the title of a dataset of several joined series
+SHARED_DRIFT = "shared_drift"  # the attribute of a drift common to all positions
 FRAME_CHECKSUMS = "frame_checksums"
 STACK_FRAMES = "stack_frames"
 CODEC_STD = "codec_std"
@@ -111,7 +111,7 @@ DIMS = {
     AXIS: "the axes of a shift, in array order",
     OF_AXIS: "the same axes, for the position that a linear motion is applied to",
 }
-# How often a frame with so many axes is cut into parts that are asked by themselves, along each.
+# Parts along each axis that are evaluated separately, by number of axes of a frame.
 PART_CUTS = {1: (9,), 2: (3, 3), 3: (2, 2, 2)}
 NAN = float("nan")
 UNREAD, UNMEASURED = FrameStatus.UNMEASURED.code, PairStatus.UNMEASURED.code
@@ -333,7 +333,7 @@ def _measured(dim: str) -> tuple[Column, ...]:
     return tuple(column for column in COLUMNS if column.measured and column.dims[0] == dim)
 
 
-# What measuring fills in for every pair, and what it learns of every frame that it reads.
+# Columns that measuring fills in for every pair, and for every frame that it reads.
 PAIR_RESULTS, FRAME_RESULTS = _measured(PAIR), _measured(FRAME)
 # The fields of a `PairTable` with a row for every pair, and those with one for every frame.
 PAIR_FIELDS = ("reference", "moving", *(column.field for column in PAIR_RESULTS))
@@ -341,10 +341,10 @@ FRAME_FIELDS = tuple(column.field for column in FRAME_RESULTS)
 
 
 def count_parts(ndim: int) -> int:
-    """How many parts tables have room for, by the number of axes."""
+    """The number of parts that tables have room for, by number of axes."""
     return math.prod(PART_CUTS[ndim])
 
 
 def columns_of(table: Literal["pairs", "frames", "derived"]) -> tuple[Column, ...]:
-    """The columns that one of the tables holds."""
+    """The columns of one of the tables."""
     return tuple(column for column in COLUMNS if column.table == table)

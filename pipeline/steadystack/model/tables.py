@@ -1,4 +1,4 @@
-"""Measured pairs and solved frames, as columns."""
+"""Tables of measured pairs and solved frames, as columns."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from steadystack.model.schema import (
 )
 from steadystack.model.words import Bools, Ints, PairStatus, Status
 
-COUNTS = 0.5  # a part that counts for less is left out
+COUNTS = 0.5  # a part with less weight counts as left out
 
 
 @dataclass(frozen=True, eq=False)
 class PairTable:
-    """What measuring gave, as columns; row *p* is the pair (``reference[p]``, ``moving[p]``).
+    """The results of measuring, as columns; row *p* is the pair (``reference[p]``, ``moving[p]``).
 
-    Most columns have a row for every pair; those of `FRAME_FIELDS` have one for every frame: what
-    reading it gave. The columns are arrays, and the measuring fills them in place.
+    Most columns have a row for every pair; those of `FRAME_FIELDS` have one for every frame, with
+    the result of reading it. The columns are arrays, which measuring fills in place.
 
     `shift` and `shift_std` are (pairs, axes) in pixels, NaN unless the pair is ok; `status` holds
-    the codes of `PairStatus`. `part_step` is (pairs, parts, axes) in pixels: by how much what a
-    part of the frame shows moves the shift; NaN where not known. `channel_weight` is (pairs,
-    channels): how much of a shift is from each. `frame_read_status` has the codes of `FrameStatus`
-    for the frames that were read, by frame index, and UNMEASURED for the others. `failures` has the
-    reason of every row whose status is FAILED.
+    the codes of `PairStatus`. `part_step` is (pairs, parts, axes) in pixels: how far a part of the
+    frame moves the shift; NaN where not known. `channel_weight` is (pairs, channels): the
+    contribution of each to the shift. `frame_read_status` has the codes of `FrameStatus` for the
+    frames that were read, by frame index, and UNMEASURED for the others. `failures` has the reason
+    of every row whose status is FAILED.
     """
 
     reference: NDArray[np.int64]
@@ -72,7 +72,7 @@ class PairTable:
 
     @property
     def sizes_of_pair(self) -> tuple[int, int]:
-        """How many axes and channels it has room for, as `unmeasured` takes them."""
+        """The numbers of axes and channels, as arguments of `unmeasured`."""
         return self.shift.shape[1], self.channel_weight.shape[1]
 
     def select_pairs(self, which: slice | Ints) -> PairTable:
@@ -85,13 +85,13 @@ class PairTable:
         return replace(self, **columns, failures=failures)
 
     def select_frames(self, frames: Ints, pairs: Ints) -> PairTable:
-        """The table with some of its frames only; `pairs` (n, 2) are its rows, in their numbers."""
+        """The table with only some of its frames; `pairs` (n, 2) are its rows, renumbered."""
         columns: dict[str, Any] = {name: getattr(self, name)[frames] for name in FRAME_FIELDS}
         columns |= {"reference": pairs[:, 0], "moving": pairs[:, 1]}
         return replace(self, **columns)
 
     def take_results(self, rows: Ints, other: PairTable, other_rows: Ints) -> None:
-        """Fill rows in with what another table has of the same pairs."""
+        """Fill in rows with the results of the same pairs from another table."""
         for column in PAIR_RESULTS:
             getattr(self, column.field)[rows] = getattr(other, column.field)[other_rows]
         for row, other_row in zip(rows.tolist(), other_rows.tolist(), strict=True):
@@ -100,7 +100,7 @@ class PairTable:
                 self.failures[row] = other.failures[other_row]
 
     def plus(self, other: PairTable) -> PairTable:
-        """The table with the pairs of another one behind its own; the frames are its own."""
+        """The table with the pairs of another one appended; the frames are its own."""
         both: dict[str, Any] = {
             name: np.concatenate([getattr(self, name), getattr(other, name)])
             for name in PAIR_FIELDS
@@ -121,12 +121,12 @@ class PairTable:
 
     @property
     def to_do(self) -> Bools:
-        """Which pairs a run has to measure: new ones, and those that failed for what may pass."""
+        """Which pairs a run has to measure: new ones, and those with a temporary failure."""
         again = (PairStatus.UNMEASURED, PairStatus.FAILED, PairStatus.UNREADABLE)
         return np.isin(self.status, [status.code for status in again])
 
     def count(self, statuses: Iterable[PairStatus]) -> int:
-        """How many pairs have one of these statuses."""
+        """Count the pairs with one of these statuses."""
         return int(np.isin(self.status, [status.code for status in statuses]).sum())
 
 
@@ -135,24 +135,24 @@ NO_NODES = (np.zeros(1), np.zeros(1))
 
 @dataclass(frozen=True, eq=False)
 class FrameTable:
-    """What the solve gave, as columns: of every frame, and of every pair in the solution.
+    """The results of the solve, as columns: for every frame, and for every pair.
 
     `shift` and `shift_std` are (frames, axes) in pixels, NaN where not known; of the latter there
     are two sources, `stated_std`, from the noise of pairs and their residuals, and `part_std`, from
     the disagreement of the frame's parts (NaN where not known). `part_step` (frames, parts, axes)
-    is by how much each part moves a shift, `part_weight` (frames, parts) how much it counts, 0 to
-    1: NaN where all count alike. `component` numbers the connected parts of the pair graph from 0,
-    `NO_COMPONENT` for frames without a usable pair, and counts an interpolated frame to that of its
-    neighbours; `status` holds the codes of `FrameStatus`: what reading gave, and what the solve
-    says of frames without a shift of their own. `weight` is (pairs,) in 1/px², the mean over the
-    axes; `residual` (pairs, axes) in pixels: pair shift minus what the solution of whole frames
-    says; `rejected` (pairs,) which pairs contradict the rest. `anchors` are the frames whose shift
-    is 0, one per component.
+    is how far each part moves a shift, `part_weight` (frames, parts) its weight, 0 to 1: NaN where
+    all have the same. `component` numbers the connected parts of the pair graph from 0,
+    `NO_COMPONENT` for frames without a usable pair, and assigns an interpolated frame to that of
+    its neighbours; `status` holds the codes of `FrameStatus`: from reading, and from the solve for
+    frames without a shift of their own. `weight` is (pairs,) in 1/px², the mean over the axes;
+    `residual` (pairs, axes) in pixels: pair shift minus that of the solution for whole frames;
+    `rejected` (pairs,) which pairs contradict the rest. `anchors` are the frames whose shift is 0,
+    one per component.
 
     `linear` (frames, axes, axes) is the linear motion about the middle of a frame, `linear_std` its
-    deviations, `rotation_std` and `scale_std` (frames,) those of its turn in degrees and of its
-    scale, `rotation_vector_std` (frames, axes) those of the turn of a volume: NaN where not known,
-    and where frames are shifted alone.
+    deviations, `rotation_std` and `scale_std` (frames,) those of its rotation in degrees and of its
+    scale, `rotation_vector_std` (frames, axes) those of the rotation of a volume: NaN where not
+    known, and where frames are only shifted.
 
     `local_shift` and `local_shift_std` (frames, nodes along each axis, axes) are pixels at `nodes`,
     places along [z,] y and x, pixels of the anchor; `local_status`, without axes, holds the codes
@@ -161,11 +161,11 @@ class FrameTable:
     `channel_offset` and `channel_offset_std` (channels, axes) are pixels, relative to the first
     channel, NaN where not known; `channel_offset_status` (channels,) the codes of `PairStatus`.
 
-    Known after the solve, and not kept: `own_variance` (frames, axes), in px², is what a frame's
-    own error adds to its `shift_std`, and the anchor's own to that of all; `step_error` (frames,
-    axes), pixels, what is not known of the change of shifts by leaving parts out, which `part_std`
-    holds; `outside` is what became of an external reference, None if there is none; `object_middle`
-    (axes,), pixels, is where the object is in the anchor, None if none is followed.
+    Known after the solve, but not stored: `own_variance` (frames, axes), in px², is what a frame's
+    own error adds to its `shift_std`, and that of the anchor to all of them; `step_error` (frames,
+    axes), pixels, the uncertainty of the change of shifts by leaving parts out, included in
+    `part_std`; `outside` is the outcome for an external reference, None if there is none;
+    `object_middle` (axes,), pixels, is where the object is in the anchor, None if none is followed.
     """
 
     shift: NDArray[np.float64]
@@ -208,7 +208,7 @@ class FrameTable:
 
     @property
     def anchored_shift(self) -> NDArray[np.float64]:
-        """The shifts that compare with the anchor's (frames, axes), pixels; the others are NaN."""
+        """The shifts relative to the anchor (frames, axes), pixels; NaN in other components."""
         return np.where((self.component == 0)[:, None], self.shift, np.nan)
 
     @property
@@ -218,7 +218,7 @@ class FrameTable:
 
     @property
     def parts_left_out(self) -> list[int]:
-        """The parts of the frame that count for less than half in most frames."""
+        """The parts of the frame with less than half weight in most frames."""
         weight = self.part_weight[np.isfinite(self.part_weight).any(axis=1)]
         if not len(weight):
             return []
@@ -258,12 +258,12 @@ def describe_channel_offsets(
     std: NDArray[np.float64],
     status: NDArray[np.int8],
 ) -> Iterator[tuple[str, str]]:
-    """Yield what is told of the offset of each channel but the first: a name, and words.
+    """Yield a name and a description for the offset of each channel except the first.
 
     Parameters
     ----------
     labels, axes : names of channels and of axes
-    offset, std, status : as the columns of `FrameTable` have them
+    offset, std, status : as in the columns of `FrameTable`
     """
     for number in range(1, len(labels)):
         found = PairStatus.from_code(status[number])

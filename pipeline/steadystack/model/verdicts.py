@@ -1,4 +1,4 @@
-"""How far to trust a result, and why."""
+"""Verdicts: how far to trust a result, and why."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class Finding:
     Attributes
     ----------
     trust : how bad it is
-    code : which kind it is, by a name that stays the same, such as "lost_frames"
+    code : its kind, by a stable name, such as "lost_frames"
     words : what it is and what to do, a line
     key : of the settings that helps first, such as "register.max_shift"; "": none does
     """
@@ -206,7 +206,7 @@ class Finding:
         return self.code.key
 
     def row(self) -> dict[str, str]:
-        """The finding as plain text, as a shifts dataset holds it."""
+        """The finding as plain text, as stored in a shifts dataset."""
         return {"trust": self.trust, "code": self.code, "words": self.words, "key": self.key}
 
 
@@ -228,7 +228,7 @@ class Verdict:
 
     @classmethod
     def read(cls, attributes: Mapping[Any, Any]) -> Self:
-        """Read a verdict from the attributes of a dataset, as `attributes` makes them."""
+        """Read a verdict from the attributes of a dataset, as made by `attributes`."""
         rows = json.loads(attributes["verdict_reasons"])
         findings = [Finding(Trust(r["trust"]), Reason(r["code"]), r["words"]) for r in rows]
         return cls(Trust(attributes["verdict"]), tuple(findings))

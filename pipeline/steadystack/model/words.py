@@ -1,4 +1,4 @@
-"""Names that all modules share: arrays, axes, signs, statuses."""
+"""Names shared by all modules: types of arrays, names of axes, statuses, errors."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def name_axes(ndim: int) -> tuple[str, ...]:
 
 
 def escape_unprintable(text: str) -> str:
-    """Write line breaks and other characters that cannot be seen as escapes with a backslash.
+    """Write line breaks and other invisible characters as backslash escapes.
 
-    Names of files may contain them; what is returned is one line, in any encoding's letters.
+    Names of files may contain them; the result is one line that can be encoded.
     """
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
@@ -56,7 +56,7 @@ class Word(StrEnum):
 
 
 class Status(Word):
-    """A word that is stored as a small integer: its place in the class."""
+    """A word that is stored as a small integer: its position in the class."""
 
     @property
     def code(self) -> int:
@@ -154,9 +154,9 @@ class RunError(RuntimeError):
 
 
 class UnreachableError(RunError):
-    """A store that is out of reach for longer than a run waits: nothing about what it holds.
+    """A store that is out of reach for longer than a run waits.
 
-    What was measured is saved, and the same command goes on where it stopped.
+    What was measured is saved, and the same command continues where it stopped.
     """
 
 

@@ -233,7 +233,7 @@ def _draw_over_separations(shifts: xr.Dataset, ax: Axes) -> Axes:
 
 
 def _draw_matrix(shifts: xr.Dataset, ax: Axes) -> Axes:
-    """Draw the size of residuals over reference and moving frame, or over lag if all are close."""
+    """Draw residual size over reference and moving frame, or over separation if all are close."""
     from matplotlib.colors import ListedColormap
 
     reference, moving = (shifts[f"pair_{end}"].to_numpy() for end in ("reference", "moving"))

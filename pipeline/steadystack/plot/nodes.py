@@ -139,7 +139,7 @@ class NodeShifts:
         return float(min([LONGEST * self.span, *apart]))
 
     def choose_arrows(self, frame: int) -> Bools:
-        """Choose nodes (rows, columns) whose arrows have room; those over time are among them."""
+        """Choose nodes (rows, columns) whose arrows have room, with those of `local_traces`."""
         is_chosen = np.zeros(self.size.shape[1:], bool)
         is_chosen[:: self.step, :: self.step] = True
         for row, column in self.choose_apart():

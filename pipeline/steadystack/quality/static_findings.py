@@ -8,8 +8,8 @@ from steadystack.checks import is_at_rest
 from steadystack.model import Finding, FixedPatternEffect, Reason, Trust
 from steadystack.quality.advice import AdviceSettings
 
-# A static image is reported if it shortens shifts by more than this many pixels, this many standard
-# errors and this share of them; it wins if it leaves less than that share of a shift.
+# A fixed pattern is reported if it shortens shifts by more than this many pixels, this many
+# standard errors and this share of them; it wins if it leaves less than that share of a shift.
 PULL_PX, PULL_ERRORS, PULL_SHARE, WINS = 0.02, 4.0, 0.05, 0.5
 # Pairs across the jumps of a series that rests lose this share of their NCC where what stands still
 # may have pulled them, and their shifts without it are not known well enough to say by how much.
