@@ -1,8 +1,8 @@
-"""Windows that follow an object: frames cut to where it is, and what is measured in them.
+"""Windows that follow an object: frames cut to its position, and the shifts measured there.
 
-A window has the sides of the box that holds the object's mask, and lies at whole pixels. In it the
-object hardly moves, under a mask that stays; a shift between frames is that between windows and how
-far the windows themselves lie apart.
+A window has the sides of the box around the object's mask, and lies at whole pixels. In it the
+object hardly moves, under a constant mask; a shift between frames is the one measured between
+windows plus the offset of the windows themselves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from steadystack.model import Bools, ChangedFrames, Frame, FrameSource, Ints, PairTable, Slices
 
-# Between windows shifts are searched for within so many pixels, and a quarter of their sides.
+# Most pixels that shifts between windows are searched within; never more than a quarter of the
+# sides.
 WINDOW_SEARCH = 8
 
 
@@ -25,12 +26,12 @@ WINDOW_SEARCH = 8
 class ObjectWindows(ChangedFrames):
     """Frames of a source, cut to windows in which only the object is valid.
 
-    What lies outside of the frame is not valid; of a frame without a window, nothing is.
+    Pixels outside the frame are not valid; a frame without a window has no valid pixels.
 
     Attributes
     ----------
     sides : of a window, pixels
-    places : the first pixel of each frame's window; None: the object is not seen
+    places : the first pixel of each frame's window; None: the object is not visible
     mask : of the object in a window, as bits in C order
     """
 
@@ -44,7 +45,7 @@ class ObjectWindows(ChangedFrames):
 
     @property
     def search(self) -> tuple[int, ...]:
-        """How far shifts between windows are searched for, pixels per axis."""
+        """The search range for shifts between windows, pixels per axis."""
         return tuple(min(WINDOW_SEARCH, max(side // 4, 1), side - 1) for side in self.sides)
 
     def find_middle(self, frame: int) -> NDArray[np.float64]:
@@ -77,7 +78,7 @@ class ObjectWindows(ChangedFrames):
 def read_window(
     frames: FrameSource, frame: int, first: Sequence[int], sides: Sequence[int]
 ) -> Frame:
-    """Read a box of a frame that may reach beyond it, where nothing is valid.
+    """Read a box of a frame that may extend beyond it, where pixels are not valid.
 
     `first` is its first pixel, which may be negative, and `sides` are in pixels.
     """
@@ -115,9 +116,9 @@ def unpack_mask(mask: bytes, sides: tuple[int, ...]) -> Bools:
 
 
 def list_places(places: Sequence[tuple[int, ...] | None]) -> NDArray[np.int64]:
-    """List the places (frames, axes) of all windows; of a frame without one, that before it.
+    """List the places (frames, axes) of all windows; a frame without one gets the previous one.
 
-    Before the first that has one it is the place of that.
+    Frames before the first window get the place of that.
     """
     known = [place for place in places if place is not None]
     last, listed = known[0], []
@@ -128,7 +129,7 @@ def list_places(places: Sequence[tuple[int, ...] | None]) -> NDArray[np.int64]:
 
 
 def find_steps(places: Ints, reference: Ints, moving: Ints) -> NDArray[np.int64]:
-    """Find by how much the shifts of pairs differ from those of their windows (pairs, axes).
+    """Find the difference of pairs' shifts from those between their windows (pairs, axes).
 
     `places` (frames, axes) are the first pixels of the windows.
     """
@@ -136,7 +137,7 @@ def find_steps(places: Ints, reference: Ints, moving: Ints) -> NDArray[np.int64]
 
 
 def measure_in_windows(pairs: PairTable, places: Ints | None) -> PairTable:
-    """The table with shifts as they were measured in windows; None: there are none."""
+    """The table with shifts as measured between windows; None: there are no windows."""
     if places is None:
         return pairs
     return replace(pairs, shift=pairs.shift - find_steps(places, pairs.reference, pairs.moving))

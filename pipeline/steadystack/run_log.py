@@ -1,4 +1,4 @@
-"""The log of a run beside its output, and lines that say how far the run is."""
+"""Write the log of a run beside its output, and lines on its progress."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from steadystack.durable import explain_unwritable, get_place
 from steadystack.model import InputError, escape_unprintable
 
 LOG_NAME, SETTINGS_MARK, MAX_LINES = "run.log", "settings ", 200
-# The time between two lines: at first the shortest, later this fraction of the time that has gone
-# by, so that a log of days can be read, but never more than the longest; seconds.
+# The time between two lines, seconds: at first the shortest, later this fraction of the elapsed
+# time, so that a log of days stays readable, but never more than the longest.
 MIN_INTERVAL_S, ELAPSED_FRACTION, MAX_INTERVAL_S = 10.0, 1 / 20, 600.0
-# How often a stage that counts nothing is looked at, and how long after a line was due; seconds.
+# How often a stage that counts nothing is checked, and how long after a line was due; seconds.
 WATCH_S = 5.0
 
 if TYPE_CHECKING:  # workers count steps, and need no settings
@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # workers count steps, and need no settings
 
 log = logging.getLogger(__name__)
 PACKAGES = ("steadystack", "dask", "distributed", "numpy", "scipy", "xarray", "zarr")
-METER_NAME = f"{__name__}.meter"  # the logger of lines that say how far a run is
+METER_NAME = f"{__name__}.meter"  # the logger of lines on progress
 meter_log = logging.getLogger(METER_NAME)
-IN_STAGE = "in_stage"  # marks the lines on what no bar shows
+IN_STAGE = "in_stage"  # marks lines that no progress bar shows
 
 Step = TypeVar("Step")
 
@@ -59,9 +59,9 @@ class LineFormatter(logging.Formatter):
 def log_to_output(config: Config, command: str, opened: float | None = None) -> Iterator[None]:
     """Append what the package logs during the block to ``run.log`` beside the output.
 
-    The log tells how the block ends, too. Outputs in one folder share the file: every line names
-    the output, and is written in one piece. `opened` is when the run began to be opened, before
-    there was a log, by the monotonic clock; None: now.
+    The log also says how the block ends. Outputs in one folder share the file: every line names the
+    output, and is written in one piece. `opened` is when the run began to be opened, before there
+    was a log, by the monotonic clock; None: now.
     """
     output = config.output.shifts.rstrip("/")
     package = logging.getLogger("steadystack")
@@ -70,7 +70,7 @@ def log_to_output(config: Config, command: str, opened: float | None = None) -> 
     except OSError as error:
         raise explain_unwritable(f"output.shifts {output}", error) from error
     log_handler.setFormatter(LineFormatter(PurePath(output).name))
-    # Warnings reach the terminal by themselves only while nobody listens.
+    # Warnings reach the terminal by themselves only while there is no handler.
     is_unheard = not package.hasHandlers() and logging.lastResort is not None
     handlers = [log_handler, *([logging.lastResort] if is_unheard and logging.lastResort else [])]
     level = package.level
@@ -108,7 +108,7 @@ def _log_end(config: Config, command: str, opened: float | None) -> Iterator[Non
 
 
 def read_log_lines(config: Config) -> list[str]:
-    """Read the latest lines of the log on this output, without those that repeat its settings."""
+    """Read the latest lines of the log on this output, without those listing its settings."""
     output = config.output.shifts.rstrip("/")
     name = escape_unprintable(PurePath(output).name)
     for handler in logging.getLogger("steadystack").handlers:
@@ -133,9 +133,9 @@ _told_inside: ContextVar[list[float] | None] = ContextVar("told_inside", default
 
 
 class StagePace:
-    """When the next line on a stage is due: after the shortest time, later ever more seldom.
+    """When the next line on a stage is due: after the shortest time, later less and less often.
 
-    `inside` is how many stages are at work inside it at the moment, which tell of themselves.
+    `inside` is how many stages are currently running inside it, which report by themselves.
     """
 
     def __init__(self, stage: str = "") -> None:
@@ -148,7 +148,7 @@ class StagePace:
         return now - self.last_line >= pause
 
     def tell_if_silent(self) -> None:
-        """Log that the stage is at work, if nothing has been told of it since a line was due."""
+        """Log that the stage is running, if nothing was logged about it since a line was due."""
         now = time.monotonic()
         if not self.inside and self.is_due(now - WATCH_S):
             self.last_line = now
@@ -156,15 +156,15 @@ class StagePace:
             meter_log.info("%s: %s", self.stage, words, extra={IN_STAGE: True})
 
 
-# Of the stage that this thread is in, whatever is counted in it.
+# The pace of the stage that this thread is in, whatever it counts.
 _pace: ContextVar[StagePace | None] = ContextVar("pace", default=None)
 
 
 @contextmanager
 def log_stage(name: str) -> Iterator[None]:
-    """Log how long the block took, less what stages inside it took: no second is told twice.
+    """Log how long the block took, without the stages inside it, so that no time counts twice.
 
-    What takes long in it and counts nothing is told to be at work, now and then, by a thread.
+    While it counts nothing for long, a thread reports now and then that it is running.
     """
     started, told_inside = time.monotonic(), list[float]()
     outside, pace = _told_inside.get(), StagePace(name)
@@ -184,7 +184,7 @@ def log_stage(name: str) -> Iterator[None]:
 
 @contextmanager
 def _watching(pace: StagePace, around: StagePace | None) -> Iterator[None]:
-    """Tell of a stage that is silent during the block; the one `around` it is not told of then."""
+    """Report a stage that is silent during the block; the one `around` it is not reported then."""
     over = threading.Event()
 
     def watch() -> None:
@@ -195,20 +195,20 @@ def _watching(pace: StagePace, around: StagePace | None) -> Iterator[None]:
     if around is not None:
         around.inside += 1
     try:
-        with suppress(RuntimeError):  # no thread is to be had: the run goes on without such lines
+        with suppress(RuntimeError):  # no thread available: the run goes on without such lines
             thread.start()
         yield
     finally:
         over.set()
         if thread.ident is not None:
-            thread.join(WATCH_S)  # it may be telling of it, to a log that cannot be reached
+            thread.join(WATCH_S)  # it may be writing to an unreachable log
         if around is not None:
             around.inside -= 1
             around.last_line = time.monotonic()
 
 
 def tell(line: str) -> None:
-    """Log a line on what begins; it is shown where lines on progress are."""
+    """Log a line on what begins; it is shown together with lines on progress."""
     meter_log.info("%s", line, extra={IN_STAGE: True})
 
 
@@ -231,9 +231,9 @@ class Meter:
 
 
 class StageMeter:
-    """Logs now and then how far a stage is in what it does at the moment, if that takes long.
+    """Logs now and then the progress of the current work of a stage, if that takes long.
 
-    All that is counted in a stage keeps one pace: many short steps are told of like a long one.
+    All counts in a stage share one pace: many short steps are reported like one long step.
     """
 
     def __init__(self, what: str, unit: str) -> None:
@@ -257,7 +257,7 @@ def count_steps(steps: Iterable[Step], total: int, what: str, unit: str) -> Iter
     Parameters
     ----------
     total : how many there will be
-    what, unit : what they are for, and what they are of: "flat field", "frames"
+    what, unit : their purpose and unit: "flat field", "frames"
     """
     meter = StageMeter(what, unit)
     meter(0, total)
@@ -267,7 +267,7 @@ def count_steps(steps: Iterable[Step], total: int, what: str, unit: str) -> Iter
 
 
 def format_progress(done: int, total: int, first: int, seconds: float, unit: str = "pairs") -> str:
-    """Format how far a run is that began with `first` of them done; its rate is its own."""
+    """Format the progress of a run that began with `first` of them done, at its own rate."""
     line = f"{done} of {total} {unit} ({done / max(total, 1):.0%})"
     rate = (done - first) / max(seconds, 1e-9)
     if not rate:
@@ -287,7 +287,7 @@ def collect_versions() -> dict[str, str]:
 
 @cache
 def _find_versions() -> dict[str, str]:
-    """Find them in the files of the packages, once: what is imported stays what it is."""
+    """Find them in the packages' files, once, as imported modules do not change."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""A mask from an image: by a threshold, and cleaned."""
+"""Make a mask from an image by a threshold, and clean it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ BINS = 256
 
 
 def find_otsu_threshold(values: Floats) -> float:
-    """Find the value that parts `values` into two classes of the largest variance between them.
+    """Find the value that splits `values` into two classes with maximal variance between them.
 
     Classes are those of a histogram of 256 bins; values above the threshold belong to the upper
-    one. NaN where all values are the same. (Otsu 1979, A Threshold Selection Method from Gray-Level
+    one. NaN if all values are equal. (Otsu 1979, A Threshold Selection Method from Gray-Level
     Histograms, IEEE Trans. Syst. Man Cybern. 9(1), 62-66, equation 18.)
     """
     low, high = (float(end) for end in (values.min(), values.max()))
@@ -38,11 +38,11 @@ def find_otsu_threshold(values: Floats) -> float:
 def clean_mask(
     mask: Bools, *, largest: bool = False, fill_holes: bool = False, erode: int = 0
 ) -> NDArray[np.bool_]:
-    """Keep the largest connected region, fill holes in it, take off a rim of `erode` pixels.
+    """Keep the largest connected region, fill its holes, remove a rim of `erode` pixels.
 
-    In that order, each if it is asked for. Pixels that share a side are connected; the rim is
-    measured as the straight distance to the nearest pixel that is not valid. Outside of the image
-    counts as valid: a region that the image cuts off keeps its pixels there.
+    In that order, each if asked for. Pixels that share a side are connected; the rim is the
+    Euclidean distance to the nearest invalid pixel. Outside the image counts as valid: a region cut
+    off by the image's edge keeps its pixels there.
     """
     cleaned = np.array(mask, bool)
     if largest and cleaned.any():
@@ -58,7 +58,7 @@ def clean_mask(
 
 
 def combine_shapes(drawn: Sequence[Bools]) -> NDArray[np.bool_]:
-    """Combine outlines of one shape by the even-odd rule: one inside of another is a hole."""
+    """Combine outlines of one shape by the even-odd rule: an outline inside another is a hole."""
     return np.asarray(np.logical_xor.reduce(drawn), bool)
 
 
@@ -67,7 +67,7 @@ def compute_mean_and_deviation(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int] | None:
     """Compute mean and standard deviation of every pixel over frames, where it is valid.
 
-    NaN where it never is. Returns also how many frames there were; None if there was none. (Welford
+    NaN where it never is. Also returns the number of frames; None if there were none. (Welford
     1962, Note on a Method for Calculating Corrected Sums of Squares, Technometrics 4(3), 419-420.)
     """
     number, mean, squares, count = 0, np.zeros(()), np.zeros(()), np.zeros((), np.int64)

@@ -1,4 +1,4 @@
-"""A run at a terminal or in a batch job: its progress, and the signals that stop it."""
+"""Run at a terminal or in a batch job: show progress, and stop on signals."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def get_exit_code(stop: KeyboardInterrupt) -> int:
 
 
 class _LinePrinter(logging.Handler):
-    """Prints lines on what the bar does not show above it."""
+    """Prints lines above the progress bar."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class _LinePrinter(logging.Handler):
 def show_progress(activity: str = "measuring", unit: str = "pairs") -> Iterator[stages.Progress]:
     """Show a bar on standard error if that is a terminal, else a line now and then.
 
-    Gives what takes (done, total) numbers of `unit`. Without a unit there are lines alone.
+    Yields a function that takes (done, total), in `unit`. Without a unit there are only lines.
     """
     with ExitStack() as stack:
         console = _find_terminal() if unit else None
@@ -105,7 +105,7 @@ def show_progress(activity: str = "measuring", unit: str = "pairs") -> Iterator[
 
 
 def _find_terminal() -> Console | None:
-    """The terminal that standard error is; None: it is none."""
+    """The terminal on standard error; None if it is not one."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -114,7 +114,7 @@ def _find_terminal() -> Console | None:
 
 @contextmanager
 def _showing_lines(handler: logging.Handler) -> Iterator[None]:
-    """Show lines on progress by a handler, also where nothing else of the package is logged."""
+    """Show lines on progress by a handler, even if nothing else of the package is logged."""
     meter = logging.getLogger(run_log.METER_NAME)
     level = meter.level
     meter.addHandler(handler)

@@ -1,4 +1,4 @@
-"""Lengths, sizes, slices, layouts as people write them: "3 um", "64 MiB", "155:245:3", "u2 9x7"."""
+"""Parse lengths, sizes, slices and layouts: "3 um", "64 MiB", "155:245:3", "uint16 9 x 7"."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = {
     "picometer": 1e-6, "angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "micron": 1.0,
     "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "kilometer": 1e9, "inch": 25400.0,
 }  # fmt: skip
-# Other spellings of names, all of them in lower case.
+# Other spellings of names, all in lower case.
 SPELLINGS = {"ångström": "angstrom", "ångstrom": "angstrom", "angström": "angstrom"}
 LISTED = ", ".join(SYMBOLS)
 PIXELS = ("px", "pixel", "pixels")
@@ -37,8 +37,8 @@ BYTES = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb
 def find_micrometers(unit: str) -> float | None:
     """Find how many micrometers a unit of length is; None if it is not understood.
 
-    Symbols such as nm or µm (u, or either of the two signs for micro) are taken as they stand, and
-    names such as nanometer in upper or lower case, British or American, singular or plural.
+    Symbols such as nm or µm (u, or either of the two signs for micro) must match exactly, and names
+    such as nanometer in upper or lower case, British or American, singular or plural.
     """
     text = unicodedata.normalize("NFKC", unit.strip().replace("\\u00B5", "µ"))
     symbol = text.replace("μ", "u").replace("\N{MICRO SIGN}", "u")
@@ -53,7 +53,7 @@ def find_micrometers(unit: str) -> float | None:
 
 
 def parse_bytes(text: str) -> int | None:
-    """Parse a size such as "512 MiB" into bytes; None if the text is no size."""
+    """Parse a size such as "512 MiB" into bytes; None if the text is not a size."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?b)\s*", text.lower())
     return int(float(match[1]) * BYTES[match[2]]) if match else None
 
@@ -66,7 +66,7 @@ def parse_shift_bounds(
     Parameters
     ----------
     max_shift : pixels or lengths such as "3 um", one for all axes or one per axis; None: no limit
-    pixel_size : of each axis, in `unit`; needed where a bound is given as a length
+    pixel_size : of each axis, in `unit`; needed if a bound is a length
     """
     if max_shift is None:
         return None
@@ -110,9 +110,9 @@ def convert_to_pixels(key: str, length: float | str, pixel_size: float, unit: st
 
 
 def parse_micrometers(size: Any) -> Any:
-    """Parse the size of a pixel, such as "0.5 nm", into micrometers; what is no text stays.
+    """Parse a pixel size, such as "0.5 nm", into micrometers; anything but text is returned as is.
 
-    Raises InputError for a text that is no length.
+    Raises InputError for text that is not a length.
     """
     if not isinstance(size, str):
         return size
@@ -131,7 +131,7 @@ def parse_pixel_size(
 ) -> tuple[float, ...]:
     """Parse the setting `input.pixel_size`, one for all axes or one per axis, into micrometers."""
     given: Any = pixel_size
-    if isinstance(pixel_size, str) or not hasattr(pixel_size, "__len__"):  # a number of numpy, too
+    if isinstance(pixel_size, str) or not hasattr(pixel_size, "__len__"):  # or a NumPy number
         given = [pixel_size]
     sizes = [float(parse_micrometers(size)) for size in given]
     sizes = sizes * len(axes) if len(sizes) == 1 else sizes
@@ -163,9 +163,9 @@ def is_size(value: float) -> bool:
 
 
 def get_comparable_sizes(sizes: Sequence[float], unit: str) -> tuple[float, ...] | None:
-    """The sizes of a pixel along its axes if they compare; None: one is not known, or its unit.
+    """The pixel sizes along all axes if comparable; None: a size, or its unit, is not known.
 
-    `unit` is that of all, as `choose_common_unit` gives it.
+    `unit` is the common one, from `choose_common_unit`.
     """
     is_one = all(map(is_size, sizes)) and "," not in unit
     return tuple(sizes) if is_one else None
@@ -176,10 +176,10 @@ def choose_common_unit(
 ) -> tuple[tuple[float, ...], str]:
     """Convert sizes to one unit: theirs, or micrometer if they have several.
 
-    A size that is none (0, negative, infinite) is not known, NaN, and neither is one without a unit
-    beside others that have one, nor are sizes of 1 without any, which writers put where they know
-    nothing. Without a size, the unit is "". If one of several units is not understood, sizes stay
-    as they are, and the unit names them all.
+    Unknown (NaN) are impossible sizes (0, negative, infinite), sizes without a unit if others have
+    one, and sizes of 1 if none has one, which writers use as a default. Without any size, the unit
+    is "". If one of several units is not understood, sizes are unchanged, and the unit names them
+    all.
     """
     checked = tuple(size if is_size(size) else math.nan for size in sizes)
     stated = ["" if unit.strip().lower() in PIXELS else unit for unit in units]
@@ -221,7 +221,7 @@ def parse_slice(key: str, text: str) -> slice:
     return slice(*numbers)
 
 
-# A region is at least so long along y and x, pixels; along z it may be one plane.
+# Shortest side of a region along y and x, pixels; along z it may be one plane.
 LEAST_SIDE = 16
 
 
@@ -233,7 +233,7 @@ def parse_region(
     pixel_size: Sequence[float],
     unit: str,
 ) -> tuple[tuple[int, int], ...]:
-    """Convert a region of a frame to its first pixel and that behind its last, along each axis.
+    """Convert a region of a frame to its first and one past its last pixel along each axis.
 
     Parameters
     ----------
@@ -276,9 +276,9 @@ def parse_region(
 
 
 def split_region(key: str, text: str) -> list[list[float | str] | None]:
-    """Split the text "first:stop" along each axis, with commas between, into a region.
+    """Split comma-separated texts "first:stop", one per axis, into a region.
 
-    A side of ":" is all of its axis, None. `key` is for the error, an InputError.
+    A ":" stands for the whole axis, None. `key` is for the error, an InputError.
     """
     is_number = re.compile(r"-?\d+").fullmatch
     sides: list[list[float | str] | None] = []
@@ -296,11 +296,11 @@ def split_region(key: str, text: str) -> list[list[float | str] | None]:
 
 @dataclass(frozen=True)
 class RawLayout:
-    """How numbers lie in a file without a header that says so.
+    """The layout of numbers in a file without a header that describes it.
 
     Attributes
     ----------
-    dtype : of a number, in NumPy's letters, such as ">u2"
+    dtype : of a number, in NumPy's notation, such as ">u2"
     shape : of an entry, all axes of the array but its first
     offset : bytes before the first entry
     gap : bytes before each entry
@@ -327,7 +327,7 @@ LAYOUT = re.compile(
 
 
 def parse_layout(key: str, text: str) -> RawLayout:
-    """Parse "uint16 512 x 640 offset 4096": type and shape of an entry, and what lies around it.
+    """Parse "uint16 512 x 640 offset 4096": type and shape of an entry, and the bytes around it.
 
     `key` of the settings is for the error, an InputError.
     """

@@ -1,4 +1,4 @@
-"""Which pixels of a frame are valid: all causes that make pixels invalid.
+"""Find which pixels of a frame are valid, from all causes that make pixels invalid.
 
 Outlines are in array axis order, and their coordinates those of pixel centres: the first pixel's
 centre is at 0.
@@ -40,7 +40,7 @@ class Mask(Protocol):
 
 @dataclass(frozen=True)
 class Validity:
-    """The causes that make pixels of a series invalid, beside pixels that a store lacks.
+    """The causes that make pixels of a series invalid, besides pixels missing in the store.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Validity:
         return bool(self.invalid_values) or limits
 
     def drop_value_causes(self) -> Validity:
-        """Keep the causes that hold for other channels of the same frames, too: not a camera's."""
+        """Keep the causes that apply to other channels, too: not values, nor camera defects."""
         masks = tuple(mask for mask in self.masks if not isinstance(mask, DefectMask))
         return Validity(masks, self.border)
 
@@ -107,7 +107,7 @@ class Validity:
         cropped: tuple[tuple[int, ...], Slices],
         stored: Bools | None,
     ) -> Iterator[Bools]:
-        """Find the mask that each cause leaves; all broadcast with the image.
+        """Find the mask from each cause; all broadcast with the image.
 
         `whole` and `cropped` are shape and region of the frame, with all axes and with those of
         masks and border.
@@ -135,7 +135,7 @@ class Validity:
         return np.asarray(valid)
 
     def _find_inside_border(self, shape: Sequence[int], region: Slices) -> Iterator[Bools]:
-        """Find for every axis with a border the positions along it that lie inside (bool)."""
+        """Find, for every axis with a border, the positions along it that are inside (bool)."""
         for axis, width in enumerate(self.border, len(shape) - len(self.border)):
             if width:
                 positions = np.arange(region[axis].start, region[axis].stop)
@@ -146,8 +146,8 @@ class Validity:
 def as_mask(values: ArrayLike) -> Bools:
     """Make a mask from booleans or numbers: True where not 0; NaN is not valid.
 
-    Where an array of `numpy.ma` is itself masked, nothing is known, and nothing is valid.
-    Raises InputError where a number lies between 0 and 1.
+    Masked entries of a `numpy.ma` array are unknown, so not valid. Raises InputError if a number is
+    between 0 and 1.
     """
     numbers = np.asarray(as_plain(values))
     if numbers.dtype == bool:
@@ -223,8 +223,8 @@ class Polygon:
 class DrawnMask:
     """A static mask made of shapes: pixels inside (or outside) of every shape are valid.
 
-    `shapes` are (shape, whether its inside is valid). A shape of fewer axes than the frame stands
-    for its last ones: in a volume a polygon is a prism.
+    `shapes` are (shape, whether its inside is valid). A shape with fewer axes than the frame
+    applies to the last ones: in a volume a polygon is a prism.
     """
 
     shapes: tuple[tuple[Ellipse | Polygon, bool], ...]
@@ -242,7 +242,7 @@ class DrawnMask:
 
 @dataclass(frozen=True)
 class DefectMask:
-    """A static mask that leaves out single pixels of a frame: `pixels`, flat indices in `shape`."""
+    """A static mask that excludes single pixels of a frame: `pixels`, flat indices in `shape`."""
 
     shape: tuple[int, ...]
     pixels: tuple[int, ...]
@@ -267,8 +267,8 @@ class CutMask:
     whole : the masks of whole frames, of all frames
     shape : of a whole frame
     frames : the numbers of the frames
-    first : the first pixel of the region, along the axes of a whole frame; an axis in front that
-        the frames do not have is that of the one plane which they are
+    first : the first pixel of the region, along the axes of a whole frame; if it has one more axis,
+        in front, that of the frames' single plane
     """
 
     whole: Mask
@@ -299,7 +299,7 @@ class CutMask:
 
 @dataclass(frozen=True)
 class BoxMask:
-    """A static mask that leaves boxes of a frame out: per axis the first pixel and that behind."""
+    """A static mask that excludes boxes of a frame: per axis first and one past the last pixel."""
 
     boxes: tuple[tuple[tuple[int, int], ...], ...]
     per_frame = False
@@ -323,7 +323,7 @@ class BoxMask:
 
 @lru_cache(maxsize=4)
 def _leave_out(mask: DefectMask) -> Bools:
-    """Make a mask without some pixels; cached."""
+    """Make a mask that excludes some pixels; cached."""
     valid = np.ones(mask.shape, bool)
     valid.flat[list(mask.pixels)] = False
     valid.setflags(write=False)

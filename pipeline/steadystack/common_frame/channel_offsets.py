@@ -1,11 +1,11 @@
-"""A constant offset of every channel from the first, such as a chromatic shift.
+"""Measure a constant offset of every channel from the first, such as a chromatic shift.
 
-Two frames are paired both ways, the one in the first channel and the other in a further one, and
-what the frames' shifts explain is taken off: what is left is the offset. Frames moved between the
-two, so that what stands still in a camera that both channels share lies beside the scene: to one
-side of it in one way, to the other in the other way. So does all that frames' shifts are wrong by.
-Where both ways agree, neither can be. Channels that show other things of one scene differ alike in
-all pairs, so that this part of their stated error does not average out.
+Two frames are paired both ways, one in the first channel and the other in a further one.
+Subtracting what the frames' shifts explain leaves the offset. As the scene moved between the
+frames, the fixed pattern of a camera shared by both channels pulls the two ways in opposite
+directions, and so do errors of the frames' shifts: where both ways agree, neither has an effect.
+Channels that show different things in a scene differ equally in all pairs, so that this part of
+their stated error does not average out.
 """
 
 from __future__ import annotations
@@ -41,18 +41,19 @@ from steadystack.model import (
 from steadystack.pairs import spread_evenly
 from steadystack.parts import compute_jackknife_std
 
-# So many pairs are measured, and at least so many have to agree.
+# Number of pairs measured, and fewest that must agree.
 MOST_PAIRS, FEWEST = 24, 4
-# Frames that moved this far between them, px, are paired, where there are enough.
+# Frames that moved at least this far between them, px, are paired, if there are enough.
 MOVED = 2.0
-# Both ways of a pair agree within so many deviations or `AGREE_PX`, px, and pairs count within so
-# many of their median; with fine detail alone, offsets agree within `AGREE` of both, or `AGREE_PX`.
+# Both ways of a pair agree if within this many deviations or `AGREE_PX`, px; pairs count if within
+# this many of their median; offsets in fine detail alone agree if within `AGREE` of both, or
+# `AGREE_PX`.
 OUTLYING, AGREE_PX = 4.0, 0.1
 
 
 @dataclass(frozen=True)
 class TwoChannels(ChangedFrames):
-    """The frames of one channel and, behind them, those of another; of one shape and mask."""
+    """The frames of one channel followed by those of another; of equal shape and mask."""
 
     second: FrameSource
 
@@ -93,7 +94,7 @@ def measure_channel_offsets(
     *,
     client: Engine = None,
 ) -> FrameTable:
-    """Solved frames with the offset of every channel from the first, as far as it can be known.
+    """Add the offset of every channel from the first to solved frames, as far as it can be known.
 
     Parameters
     ----------
@@ -141,22 +142,22 @@ def measure_channel_offsets(
 
 
 def _decides(pairs: PairTable, channel: int) -> bool:
-    """Whether a channel has a part in the shifts of half of the pairs at least."""
+    """Whether a channel contributes to the shifts of at least half of the pairs."""
     return bool(2 * (pairs.channel_weight[pairs.ok, channel] > 0).sum() >= pairs.ok.sum())
 
 
 def _goes_its_own_way(pairs: PairTable, channel: int) -> bool:
-    """Whether most pairs that are known of a channel contradict the shifts of the others."""
+    """Whether most of a channel's known pairs contradict the shifts of the others."""
     weight = pairs.channel_weight[pairs.ok, channel]
     weight = weight[np.isfinite(weight)]
     return bool(2 * (weight == 0).sum() > len(weight))
 
 
 def choose_pairs(pairs: PairTable, frames: FrameTable) -> Ints:
-    """Choose pairs (n, 2) of frames that have a shift, no frame twice as the one or the other.
+    """Choose pairs (n, 2) of frames that have a shift, no frame twice in the same role.
 
-    Those that moved between them, if there are enough: what stands still is then beside the scene.
-    Pairs that were measured come first, then frames that follow one another.
+    Preferred are those with motion between them, if enough: a fixed pattern is then off the scene.
+    Pairs that were measured come first, then consecutive frames.
     """
     is_known = has_shift(frames.shift) & (frames.component == 0)
     used = pairs.ok & ~frames.rejected & is_known[pairs.reference] & is_known[pairs.moving]
@@ -191,10 +192,10 @@ def _measure(
     size: BatchSize,
     client: Engine,
 ) -> ChannelOffset:
-    """The offset of the second channel, if it is about the same in fine detail.
+    """Measure the offset of the second channel, if it is about the same in fine detail.
 
-    Shading is alike in all channels of a microscope, whatever they show, and stands still: as far
-    as it pulls, the error tells.
+    Shading is the same in all channels of a microscope, whatever they show, and stands still: its
+    pull is included in the error.
     """
     ends = np.concatenate([chosen, chosen[:, ::-1]]) + np.array([0, two.frame_count // 2])
     plain = _measure_pairs(two, ends, twice, method, size, client)
@@ -218,7 +219,7 @@ def _measure_pairs(
     size: BatchSize,
     client: Engine,
 ) -> ChannelOffset:
-    """The offset as pairs of frames of both channels have it, of shifts known twice.
+    """Measure the offset from pairs of frames in both channels, given the frames' shifts twice.
 
     `ends` (pairs, 2) has each pair of frames in one way, and then all of them in the other.
     """
@@ -252,12 +253,12 @@ def join_offsets(
     part_step: NDArray[np.float32],
     frames: Ints,
 ) -> ChannelOffset:
-    """One offset from what pairs say; AMBIGUOUS where most of them do not agree.
+    """Combine the pairs' values to one offset; AMBIGUOUS if most of them do not agree.
 
-    What they scatter averages out, once for every frame. What is stated beyond that is alike in all
-    of them, such as what only one of the channels shows, and stays; so does what both ways of a
-    pair differ by, more than is stated. Where the parts of the frame disagree more than that, on
-    average over pairs, their jackknife is the error.
+    Their scatter averages out, once per frame. Stated errors beyond that are common to all pairs
+    (such as from what only one channel shows), and stay; so does a difference of the two ways of a
+    pair beyond stated errors. If the parts of the frame disagree more than that, on average over
+    pairs, their jackknife is the error.
 
     Parameters
     ----------

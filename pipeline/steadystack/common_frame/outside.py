@@ -1,9 +1,9 @@
-"""Shifts relative to an image from outside of the series, such as of another session.
+"""Make shifts relative to an external reference, such as an image from another session.
 
-The mean of every connected part of the series is registered to the image, wherever that may be.
-What is found is added to all shifts of the part, and its error to all of their errors. Parts that
-are found are one, as they lie in one frame. A part that cannot be found there keeps its shifts,
-relative to its anchor.
+The mean of every connected part of the series is registered to the image, at any shift. The result
+is added to all shifts of the part, and its error to all of their errors. Parts that are found
+become one component, as they share a coordinate frame. A part that cannot be found there keeps its
+shifts, relative to its anchor.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ from steadystack.model import (
 )
 from steadystack.register import register_translation
 
-# Shading is what a Gaussian of this part of the shorter side of a plane keeps, but no less, px.
+# Shading is what a Gaussian keeps whose sigma is the shorter side of a plane over FINE, but at
+# least SMALLEST_SIGMA px.
 FINE, SMALLEST_SIGMA = 12, 4.0
-# With it and without it shifts agree within so many deviations of both, or this, px.
+# Shifts with and without shading agree if within this many deviations of both, or this, px.
 AGREE, AGREE_PX = 4.0, 1.0
 
 
@@ -61,12 +62,12 @@ def move_to_outside(
     *,
     client: Engine = None,
 ) -> FrameTable:
-    """Solved frames with shifts relative to an image from outside, as far as they are found there.
+    """Make the shifts of solved frames relative to an external reference, as far as it matches.
 
-    A component that is found has the deviations relative to the image: of each frame from the mean
-    of its component, and that of the mean from the image, which is in all of them. The parts of the
-    frame disagree about both, and the larger of what is stated and what they say counts in each.
-    One that is not found stays as it is. The result's `outside` tells which, and why.
+    The deviations of a component that is found become relative to the image: those of each frame
+    relative to the mean of its component, plus that of the mean, common to all. For each, the
+    larger of the stated error and the disagreement of the frame's parts counts. A component that is
+    not found is unchanged. The result's `outside` says which, and why.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def move_to_outside(
 def register_mean(
     mean_of: MeanOf, source: FrameSource, method: Method, outside: OutsideImage
 ) -> OutsideFit:
-    """A task: register the mean of frames to the image from outside, at every shift."""
+    """A task: register the mean of frames to the external reference, at every shift."""
     mean = make_series_mean(mean_of.members, mean_of.shifts, source, method)
     if mean is None:
         return OutsideFit(PairStatus.EMPTY)
@@ -121,10 +122,10 @@ def register_mean(
 def register_confirmed(
     reference: tuple[NDArray[Any], Bools], moving: tuple[NDArray[Any], Bools], method: Method
 ) -> Registration:
-    """Register two images, each with what is valid of it, that nothing is known of beforehand.
+    """Register two images with their valid pixels, without prior knowledge.
 
-    Shading is alike in all images of a camera, whatever they show, and a match as good as any: the
-    shift has to be found without it as well.
+    Shading is the same in all images of a camera, whatever they show, and can match by itself: the
+    shift must be found without it, too.
     """
     return confirm_in_detail(_register(reference, moving, method), reference, moving, method)
 
@@ -135,9 +136,9 @@ def confirm_in_detail(
     moving: tuple[NDArray[Any], Bools],
     method: Method,
 ) -> Registration:
-    """The registration of two images, if their fine detail says the same; else why not.
+    """The registration of two images if their fine detail confirms it; else without a shift.
 
-    Of images under a high-pass it stays as it is.
+    Unchanged for images under a high-pass.
     """
     if plain.status is not PairStatus.OK or method.conditioning.high_pass is not None:
         return plain
@@ -174,11 +175,11 @@ def _register(
 def move_by_fits(
     pairs: PairTable, frames: FrameTable, members: list[NDArray[np.int64]]
 ) -> FrameTable:
-    """The frames of the components that were found, moved by what was found, as `outside` tells.
+    """Move the frames of the components that were found, by the fits in `outside`.
 
-    They are component 0 from here on, as they lie in one frame; others, which do not compare with
-    them, stay as they are, and follow. Where none was found, all stays. `members` are the frames of
-    the mean of each component.
+    They become component 0, as they share a coordinate frame; the others, relative to their own
+    anchors, are unchanged and numbered after it. If none was found, nothing changes. `members` are
+    the frames of the mean of each component.
     """
     assert frames.outside is not None
     fits = tuple(
@@ -203,7 +204,7 @@ def move_by_fits(
 
 
 def _put_in_one(frames: FrameTable, is_found: Sequence[bool]) -> FrameTable:
-    """The frames with all components that were found as number 0, and others from 1 on."""
+    """Renumber the components: all that were found become 0, others follow from 1 on."""
     first, lost = is_found.index(True), [part for part, found in enumerate(is_found) if not found]
     number = np.zeros(len(is_found) + 1, np.int64)
     number[lost] = 1 + np.arange(len(lost))

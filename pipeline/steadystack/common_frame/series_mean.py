@@ -1,9 +1,9 @@
-"""The mean of a solved series, to be laid on another image, and frames relative to it.
+"""Make the mean of a solved series, to register it, and errors of frames relative to it.
 
-A mean of frames lies where they lie on average, whichever of them is held at 0: relative to it, a
-frame has its own error and what the graph says of its distance from the others, and nothing of the
-anchor's. Of a frame's own error, that of its noise, the registration of the mean takes back what it
-did to the mean: so it counts for the frame alone.
+A mean lies at the average position of its frames, whichever of them is held at 0: relative to it, a
+frame has its own error and that of its distance from the others in the graph, without the anchor's.
+A frame's own error, from its noise, also moves the mean, but registering the mean undoes that: so
+it counts for the frame alone.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from steadystack.pairs import spread_evenly
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve import System, compute_variances_about_mean, join_std
 
-# Frames that a mean is of, at most: what is left of their noise is little beside the image's.
+# Most frames in a mean: what is left of their noise is small compared with the image's.
 MOST_FRAMES = 32
-# A pixel of the mean is of use if it is in this part of the frames that the best known one is in.
+# A pixel of the mean is used if it is in this share of the number of frames of the best known
+# pixel.
 LEAST_COVERED = 0.25
-# Frames of a mean lie within so many frame sides of each other; those around the median shift do,
-# where a series goes further.
+# Largest extent of the frames in a mean, in frame sides; if a series moves further, frames around
+# the median shift are used.
 MOST_SIDES = 1.0
 
 
@@ -74,7 +75,7 @@ def make_series_mean(
 ) -> SeriesMean | None:
     """Make the mean of frames with these shifts (members, axes); None if none can be read.
 
-    They are prepared as for measuring, and count alike at a deviation of 1.
+    They are prepared as for measuring, scaled to a deviation of 1, and equally weighted.
     """
     group = FrameGroup(members, members, shifts)
     sums = GroupMean(group, source, method, held_bytes=0)
@@ -91,7 +92,7 @@ def relate_to_means(
 ) -> FrameTable:
     """Give solved frames the errors that they have relative to the means of their components.
 
-    Shifts stay as they are. `part_step` becomes relative to the mean, too.
+    Shifts are unchanged. `part_step` becomes relative to the mean, too.
     """
     belongs = np.zeros(len(frames.shift), bool)
     belongs[np.concatenate(members)] = True
@@ -105,7 +106,7 @@ def relate_to_means(
     of_parts = np.hypot(compute_jackknife_std(step), change)
     joined = join_std(stated, of_parts)
     if not np.array_equal(frames.shift_std, join_std(frames.stated_std, frames.part_std), True):
-        joined = np.sqrt(stated**2 + _find_typical_excess(frames))  # of refined ones
+        joined = np.sqrt(stated**2 + _find_typical_excess(frames))  # for refined frames
     return replace(
         frames,
         shift_std=joined,
@@ -116,9 +117,9 @@ def relate_to_means(
 
 
 def _find_typical_excess(frames: FrameTable) -> NDArray[np.float64]:
-    """What the parts of a frame disagree about beyond what is stated (frames, axes), px².
+    """The disagreement of a frame's parts beyond the stated variance (frames, axes), px².
 
-    The anchors, which have none relative to themselves, get that of the others of their component.
+    Anchors, which have none relative to themselves, get that of the others in their component.
     """
     excess = np.asarray(frames.shift_std**2 - frames.stated_std**2, np.float64)
     for component, anchor in enumerate(frames.anchors):
@@ -131,8 +132,7 @@ def _compute_stated_variance(
 ) -> NDArray[np.float64]:
     """Compute the variance of frames about the mean of those that belong to it (frames, axes), px².
 
-    The graph tells how its share of the errors spreads, the deviations from the anchor how large it
-    is.
+    The graph gives the pattern of its share of the errors, the deviations from the anchor its size.
     """
     used = np.flatnonzero(frames.weight > 0)
     known = frames.component != NO_COMPONENT

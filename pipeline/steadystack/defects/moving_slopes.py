@@ -26,7 +26,7 @@ LEAST_USED, FEWEST_FRAMES = 0.15, 8
 # A direction is used if frames move along it by this many deviations of their shifts, and by this
 # share of the variance along the other direction.
 MOVES_STD, LEAST_VARIANCE = 5.0, 0.01
-# Changes with time can be separated if this share of the motion's variance is not linear in it.
+# Changes with time are separated if a quadratic in time leaves this share of the motion's variance.
 LEAST_BESIDE_TIME = 0.2
 # Blocks per axis for the jackknife, if they have this many pixels.
 BLOCKS, BLOCK_SIDE = 4, 12
@@ -188,8 +188,8 @@ def _find_directions(moves: Floats, std: Floats) -> NDArray[np.float64]:
 def _make_weights(moves: Floats) -> NDArray[np.float64]:
     """Weights (directions, frames) of frames in the regression on moves (frames, directions).
 
-    Changes linear in time, as of focus and brightness, are removed, if enough of the motion is
-    left.
+    A quadratic in time is fitted along, for changes of focus and brightness, if enough of the
+    motion is left beside it.
     """
     times = np.linspace(-1, 1, len(moves))
     columns = np.column_stack([np.ones(len(moves)), times, times**2])

@@ -183,7 +183,7 @@ def _stack_up(means: Sequence[SeriesMean]) -> NDArray[np.float32]:
 
 
 def _make_settings(config: Config, high_pass: float | str | None) -> Config:
-    """The settings by which means are measured: those of a run, as far as they are of pairs."""
+    """Make the settings for measuring means: those of a run that concern pairs."""
     preprocess, register, solve = config.preprocess, config.register_, config.solve
     return make_config(
         {

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from steadystack.model import Floats
 
-# Of more values than this the quartiles are looked for near those of a sample of so many, within
-# so many square roots of their number: those of independent values are, but for one in 10 000.
+# With more values than the first number, quartiles are searched near those of a sample of
+# SAMPLE_VALUES, within SAMPLE_ROOTS times the root of the sample's size: for independent values
+# that fails once in 10 000.
 MANY_VALUES, SAMPLE_VALUES, SAMPLE_ROOTS = 2**15, 2**13, 2
 
 
