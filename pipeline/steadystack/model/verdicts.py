@@ -99,6 +99,11 @@ class Reason(Word):
         "the frames turn or stretch, and a shift is only the best translation",
         "motion.model",
     )
+    UNKNOWN_MOTION = (
+        "unknown_motion",
+        "motion.model is auto, and whether frames turn, stretch or deform is not known",
+        "motion.model",
+    )
     MOVING_PARTS = "moving_parts", "something in the frame moves independently", "mask.path"
     REPEATED_BLOCKS = (
         "repeated_blocks",

@@ -53,6 +53,7 @@ from steadystack.model import (
     Verdict,
     as_shifts,
 )
+from steadystack.motion import ModelChoice
 from steadystack.pairs import choose_strategy
 from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.check_findings import gets_sharper, is_held_along_z, is_held_back
@@ -277,6 +278,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         parts=pilot.parts,
         field=pilot.field_of_view,
         outside=OutsideOutcome.of(attributes),
+        choice=ModelChoice.of(attributes),
         channels=_list_channels(settings),
     )
     findings = [*_find_failed_checks(attributes), *judged.findings]

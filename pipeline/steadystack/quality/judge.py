@@ -31,6 +31,7 @@ from steadystack.model import (
     Trust,
     Verdict,
 )
+from steadystack.motion import ModelChoice
 from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.check_findings import (
     advise_on_majority,
@@ -93,14 +94,15 @@ def judge_series(
     parts: StrangeParts | None = None,
     field: FieldOfView | None = None,
     outside: OutsideOutcome | None = None,
+    choice: ModelChoice | None = None,
     channels: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a solved series; causes come before what follows from them.
 
     `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes`,
     `majority` and `sharpness` are the results of the checks, `parts` and `field` of the pilot,
-    `outside` what became of an external reference; None where there is none. `channels` are the
-    names of those measured.
+    `outside` what became of an external reference, `choice` of `motion.model: auto`; None where
+    there is none. `channels` are the names of those measured.
     """
     outvoted = []
     if not decides_alone(probes) and not frames.parts_left_out:  # those are named elsewhere
@@ -121,6 +123,7 @@ def judge_series(
         *find_unseen_left_out(field),
         *find_parts_left_out(frames, parts, advice),
         *strange,
+        *_find_unknown_motion(choice, frames.shift.shape[1]),
         *still,
         *outvoted,
         *advise_on_probes(probes, advice, sharpness, is_told=is_told),
@@ -216,6 +219,17 @@ def _find_disagreeing_parts(frames: FrameTable, advice: AdviceSettings) -> Itera
             "times what noise explains, in too few frames to tell why: if something stands "
             "still, such as the edge of a round field of view, or goes its own way, "
             f"{advice.masking}",
+        )
+
+
+def _find_unknown_motion(choice: ModelChoice | None, ndim: int) -> Iterator[Finding]:
+    """Find out whether a model of motion was asked for, and could not be looked for."""
+    if choice is not None and choice.reason and not choice.strengths and ndim > 1:
+        yield Finding(
+            Trust.CHECK,
+            Reason.UNKNOWN_MOTION,
+            f"motion.model: auto chose {choice.model}, as {choice.reason}: whether frames also "
+            "turn, stretch or deform is not known; if they do, set motion.model to what they do",
         )
 
 
