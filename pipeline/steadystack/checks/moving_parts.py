@@ -16,12 +16,11 @@ from steadystack.checks.sampling import (
     cut_into_parts,
     name_part,
     sample_pairs,
-    select_probe_pairs,
+    select_far_pairs,
 )
 from steadystack.defects import find_overlap
-from steadystack.measure import Method, has_shift, prepare_block, read_camera_images
+from steadystack.measure import Method, prepare_block, read_camera_images
 from steadystack.model import (
-    Bools,
     FrameSource,
     FrameTable,
     Ints,
@@ -33,12 +32,12 @@ from steadystack.model import (
 )
 from steadystack.motion import find_simplest_model
 from steadystack.ncc import CachedMask, MaskedImage
-from steadystack.pairs import spread_evenly
 from steadystack.register import PlainPair, register_each_as_it_is
 from steadystack.solve import weigh_parts
 from steadystack.warp import LocalField, find_middle, make_affine
 
 CHECK_PAIRS = 12  # that are measured again, or half of them where nothing moves
+FAR_PAIRS = 6  # that are further apart, or half of them, likewise
 # A part is searched for within this share of its side around the shift of the whole.
 REACH = 0.4
 FEWEST_PAIRS, FEWEST_PARTS = 4, 4
@@ -117,17 +116,11 @@ def check_moving_parts(
     found = _judge(parts, pixels, pixel_size)
     if found is None or found.moving or found.still:
         return found
-    known: Bools = has_shift(solved.shift) & (solved.component == 0)
-    far = select_probe_pairs(table, known)
-    if np.isfinite(solved.linear).any():
-        # what a part shows need not lie in its middle: not where that makes a difference
-        first, second = (solved.linear[ends] for ends in far.T)
-        strain = np.linalg.norm(np.linalg.inv(first) @ second - np.eye(len(pixels)), axis=(1, 2))
-        far = far[strain * max(pixels) / PARTS / np.sqrt(12) < OFF_PX / OFF_STD]
-    far = far[spread_evenly(np.arange(len(far)), CHECK_PAIRS)]
-    if len(far) < FEWEST_PAIRS:
+    far = select_far_pairs(table, solved, pixels, FAR_PAIRS, OFF_PX / OFF_STD)
+    whole = solved.shift[far[:, 1]] - solved.shift[far[:, 0]]
+    if len(far) < FEWEST_PAIRS or _is_calm((parts := measure(far[::2], whole[::2])).off):
         return found
-    parts = measure(far, solved.shift[far[:, 1]] - solved.shift[far[:, 0]])
+    parts = parts.join(measure(far[1::2], whole[1::2]))
     parts = parts.select(np.asarray(np.isfinite(parts.shifts).all(axis=2)))
     # what all parts do alike is a matter of the shifts
     parts = replace(parts, whole=np.nanmedian(parts.shifts, axis=1))

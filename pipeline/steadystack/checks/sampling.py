@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure import Method
+from steadystack.measure import Method, has_shift
 from steadystack.model import (
     Bools,
     Floats,
     Frame,
     FrameSource,
     FrameStatus,
+    FrameTable,
     Ints,
     PairTable,
     Slices,
@@ -66,6 +67,24 @@ def select_probe_pairs(table: PairTable, known: Bools) -> NDArray[np.int64]:
             first = spread_evenly(first, PER_SEPARATION)
             chosen.append(np.stack([first, first + separation], axis=1))
     return np.concatenate(chosen) if chosen else np.empty((0, 2), np.int64)
+
+
+def select_far_pairs(
+    table: PairTable, solved: FrameTable, shape: Sequence[int], count: int, most_off: float
+) -> NDArray[np.int64]:
+    """Choose `count` probe pairs, of the further half, of frames that compare with the anchor.
+
+    What a part of a frame of a `shape` shows need not lie in its middle: if frames turn or stretch
+    against each other, it moves otherwise. Pairs where that makes `most_off` px are left out.
+    """
+    known = np.asarray(has_shift(solved.shift) & (solved.component == 0))
+    far = select_probe_pairs(table, known)
+    if np.isfinite(solved.linear).any():
+        first, second = (solved.linear[ends] for ends in far.T)
+        strain = np.linalg.norm(np.linalg.inv(first) @ second - np.eye(len(shape)), axis=(1, 2))
+        far = far[strain * max(shape) / PARTS / math.sqrt(12) < most_off]
+    far = far[np.argsort(far[:, 1] - far[:, 0], kind="stable")][len(far) // 2 :]
+    return np.asarray(far[spread_evenly(np.arange(len(far)), count)])
 
 
 def crop_to_middle(method: Method) -> Method:
