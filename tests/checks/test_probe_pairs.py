@@ -213,6 +213,13 @@ def test_layers_that_move_are_no_light(seed, layer):
     assert "uneven_planes" not in shifts.attrs["verdict_reasons"]
 
 
+def test_planes_that_are_not_seen_tell_nothing_of_the_light():
+    frames, _ = volumes(5, 0.0, 3.0)
+    frames[:, -1] = np.nan
+    shifts = steadystack.estimate_shifts(frames + 5)
+    assert "uneven_planes" not in shifts.attrs["verdict_reasons"]
+
+
 def test_equal_planes_have_no_mean_and_the_same_contrast():
     rng = np.random.default_rng(3)
     stack, mask = rng.normal(5, 2, (2, 4, 20, 24)), rng.random((4, 20, 24)) > 0.3

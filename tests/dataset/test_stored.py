@@ -13,6 +13,7 @@ import zarr
 
 from steadystack.csv_files import read_positions
 from steadystack.dataset import (
+    add_digests,
     check_holds_no_more,
     check_replaceable,
     load_shifts,
@@ -151,6 +152,17 @@ def test_attributes_that_others_add_are_read_over_and_not_replaced(
     save_shifts(changed, path)  # the new one has it, too
     found = load_shifts(path)
     assert (found[variable] if variable else found).attrs["sample"] == "y"
+
+
+def test_attributes_that_others_add_stay_theirs_where_a_dataset_is_written_again(tmp_path, dataset):
+    path = str(tmp_path / "s.zarr")
+    save_shifts(dataset, path)
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    group.attrs["sample"] = "x"
+    save_shifts(add_digests(load_shifts(path).assign_attrs(edited="now")), path)
+    assert load_shifts(path).attrs["sample"] == "x"
+    with pytest.raises(InputError, match=r"sample.* was not written"):
+        check_holds_no_more(path)
 
 
 @pytest.mark.parametrize("name", ["s.zarr", "s.nc"])

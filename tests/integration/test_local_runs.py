@@ -167,6 +167,19 @@ def test_errors_that_are_widened_widen_those_of_nodes(run):
     np.testing.assert_allclose(more, own, atol=1e-12)
 
 
+def test_light_along_z_widens_the_errors_along_it_alone(run):
+    frames = read_frames(run[1])
+    probes = {"pairs": 9, "plane_pull": 0.2, "plane_excess": 3.0, "plane_light": 9.0}
+    wide = widen_errors(frames, {PROBES: json.dumps(probes | {"plane_lacks": 0.5})})
+    np.testing.assert_array_equal(wide.shift_std[:, 1:], frames.shift_std[:, 1:])
+    before = frames.shift_std[:, 0]
+    moved = frames.shift[:, 0] - frames.shift[frames.anchors[0], 0]
+    pulled = np.where(before > 0, 0.2, 0)  # the anchor stays where it is
+    expected = np.sqrt(before**2 + (0.5 * moved) ** 2 + pulled**2)
+    np.testing.assert_allclose(wide.shift_std[:, 0], expected, atol=1e-12)
+    assert widen_errors(frames, {PROBES: json.dumps(probes | {"plane_light": 3.0})}) is frames
+
+
 def test_where_a_codec_puts_frames_is_in_the_errors_of_nodes_too(run):
     frames = read_frames(run[1])
     wide = widen_errors(frames, {"codec_std": 0.03})

@@ -236,6 +236,20 @@ def test_a_model_that_is_chosen_is_kept_and_told(run, tmp_path, caplog, monkeypa
         np.testing.assert_array_equal(again[name], known[name])
 
 
+def test_a_model_that_is_set_ends_the_question_for_one(tmp_path):
+    """Frames of 40 px are too small to be cut into parts, so that nothing can be chosen."""
+    frames = np.random.default_rng(1).normal(size=(8, 40, 40))
+    write_stack(tmp_path / "stack.zarr", frames.astype("f4"))
+    output = {"shifts": str(tmp_path / "shifts.zarr")}
+    told = stages.run(config(tmp_path, output=output, motion={"model": "auto"}))
+    assert "unknown_motion" in told.attrs["verdict_reasons"]
+    again = stages.solve(config(tmp_path, output=output, motion={"model": "auto"}))
+    assert "unknown_motion" in again.attrs["verdict_reasons"]
+    for model in ("rigid", "translation"):
+        found = stages.solve(config(tmp_path, output=output, motion={"model": model}))
+        assert "unknown_motion" not in found.attrs["verdict_reasons"]
+
+
 @pytest.mark.slow
 def test_local_motion_is_chosen_where_frames_bend(tmp_path):
     series = bent_series(1, count=10, size=2.0)

@@ -9,12 +9,13 @@ import pytest
 import xarray as xr
 import zarr
 
-from steadystack import edit_shifts, stages
+from steadystack import edit_shifts, plot, stages
 from steadystack.config import make_config
 from steadystack.dataset import load_shifts
 from steadystack.durable import get_place
 from steadystack.model import InputError, OutputError, PairStatus, RunError
 from steadystack.outputs import write_stack
+from steadystack.report.figures import save_figure
 from support.members import slow_but
 from support.scenes import rough
 
@@ -251,6 +252,21 @@ def test_what_is_written_to_a_link_lies_where_it_leads(folder, name):
         assert link.is_symlink()
         assert target.exists()
         assert not target.is_symlink()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.nc", "a.png"])
+def test_a_link_to_a_name_that_ends_otherwise_is_refused(folder, name):
+    """The format goes by the end of a name, and nobody would find it in the other."""
+    (folder / name).symlink_to(folder / "blob.svg")
+    shifts = load_shifts(str(folder / "shifts.zarr"))
+    write = {
+        "a.nc": lambda path: edit_shifts(shifts, shifts["frame_shift"], path=path),
+        "a.png": lambda path: save_figure(plot.new_figure(1, 1), path),
+        "a.csv": lambda path: stages.export(str(folder / "shifts.zarr"), path),
+    }[name]
+    with pytest.raises(InputError, match=r"is a link to .*blob\.svg, whose name ends otherwise"):
+        write(str(folder / name))
+    assert not (folder / "blob.svg").exists()
 
 
 @pytest.mark.usefixtures("no_look_at_what_stands_still")

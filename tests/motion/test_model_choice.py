@@ -206,3 +206,4 @@ def test_thin_volumes_are_shifted_alone():
         "reason": "how parts of the frame move cannot be determined",
         "local": None,
     }
+    assert "unknown_motion" in found.attrs["verdict_reasons"]

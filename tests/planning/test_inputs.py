@@ -75,6 +75,7 @@ def test_a_pattern_of_frames_and_a_name_with_brackets_are_one_stack(tmp_path):
         ("d*/*.tif", ["d"]),
         (["a/f*.tif", "b/f*.tif"], ["a", "b"]),
         (["day 1/a_*.tif", "day 1/b_*.tif"], ["a", "b"]),
+        (["day 1/a_*.tif", "day 1/a-*.tif"], ["a-1", "a-2"]),
         ("exp[1]/a_*.tif", ["a"]),
     ],
 )

@@ -27,6 +27,7 @@ from steadystack.cluster import Engine
 from steadystack.measure import Method, has_shift
 from steadystack.model import (
     Bools,
+    FrameSource,
     FrameTable,
     Ints,
     MajorityCheck,
@@ -48,6 +49,8 @@ LOW_PASS, HIGH_PASS = 1.0, 10.0
 # Coarse detail: a Gaussian of so many pixels, or so many times the one in use, is taken. Its shifts
 # tell something if they are longer by this share of what they differ.
 COARSE, COARSER, LONGER = 4.0, 2.0, 0.5
+# Whether light stands still is only looked at if equally bright planes differ by so many errors.
+EXCESS_OF_LIGHT = 1.0
 # Parts are left out if pairs without them differ from the shifts so by less than this share of what
 # they differ from those of the whole.
 NEARER = 0.7
@@ -60,8 +63,8 @@ def check_probe_pairs(
     """Measure some pairs anew, and compare them with the shifts that follow from the table.
 
     A run that has all separations, as that of a short series, has no others: of its own pairs,
-    those furthest apart are asked for coarse detail alone. None where there is too little to tell,
-    or nothing can be measured.
+    those furthest apart are asked for coarse detail alone, and with equally bright planes. None
+    where there is too little to tell, or nothing can be measured.
     """
     known = _find_known(solved)
     pairs = select_probe_pairs(table, known)
@@ -263,6 +266,8 @@ def _compare_planes(
         return check
     if used.logarithm or used.square_root or any(each is not None for each in changed):
         return check  # these are for frames as they are
+    if used.high_pass is not None:
+        return check  # which takes away how bright planes are
     pairs = np.stack([whole.reference, whole.moving], axis=1)
     equal = probe.measure(pairs, source=EqualPlanes(probe.setup.series.source))
     rows = whole.ok & equal.ok
@@ -270,36 +275,49 @@ def _compare_planes(
         return check
     own, stated = compute_own_errors(equal), compute_pair_errors(solved, pairs)
     error = np.sqrt(own**2 + stated**2 + LEAST_ERROR**2)[rows, 0]
-    along, change = equal.shift[rows, 0], np.abs(equal.shift - whole.shift)[rows, 0]
-    return replace(
-        check,
-        plane_pull=float(np.median(change)),
-        plane_excess=float(np.median(change / error)),
-        plane_moves=float(np.median(np.abs(along))),
-        plane_light=_find_still_light(probe, pairs[rows], along),
-    )
+    along, before = (each.shift[rows, 0] for each in (equal, whole))
+    change = np.abs(along - before)
+    moves, moved = (float(np.median(np.abs(each))) for each in (along, before))
+    pull, excess = float(np.median(change)), float(np.median(change / error))
+    if excess < EXCESS_OF_LIGHT:
+        return check
+    light = _find_still_light(probe, pairs[rows], along)
+    check = replace(check, plane_pull=pull, plane_excess=excess, plane_light=light)
+    return replace(check, plane_moves=moves, plane_lacks=max(moves / max(moved, 1e-9) - 1, 0.0))
 
 
 def _find_still_light(probe: Probe, pairs: Ints, along: NDArray[np.float64]) -> float:
     """Find whether the brightness of planes stands still rather than moves by shifts `along` z, px.
 
     Returns what is left of it where it moves, over that where it stands still: above 1 if it is
-    that of the light, below if it is that of the scene, whose layers move.
+    that of the light, below if it is that of the scene, whose layers move. Of several channels, the
+    least. 0 where it cannot be told.
     """
-    source, profiles = probe.setup.series.source, {}
-    for frame in np.unique(pairs).tolist():
-        pixels = source.read(frame, probe.region)
-        seen = pixels.valid & find_finite_pixels(pixels.image)
-        planes = np.where(seen, pixels.image, 0).sum(axis=(1, 2), dtype=np.float64)
-        planes /= np.maximum(seen.sum(axis=(1, 2)), 1)
-        profiles[frame] = planes / max(abs(planes).mean(), 1e-30)
-    left, places = np.zeros(2), np.arange(len(planes), dtype=np.float64)
-    for (reference, moving), shift in zip(pairs.tolist(), along.tolist(), strict=True):
-        both = (places - shift >= 0) & (places - shift <= places[-1])
-        moved = np.interp(places - shift, places, profiles[moving])
-        for row, each in enumerate((profiles[moving], moved)):
-            left[row] += ((each - profiles[reference])[both] ** 2).sum()
-    return float(left[1] / max(left[0], 1e-30))
+    source = probe.setup.series.source
+    ratios = []
+    for channel in source.channels or (source,):
+        profiles = {
+            frame: _measure_planes(channel, frame, probe.region)
+            for frame in np.unique(pairs).tolist()
+        }
+        left, places = np.zeros(2), np.arange(len(next(iter(profiles.values()))), dtype=float)
+        for (reference, moving), shift in zip(pairs.tolist(), along.tolist(), strict=True):
+            moved = np.interp(places - shift, places, profiles[moving], left=np.nan, right=np.nan)
+            rest = np.stack([moved, profiles[moving]]) - profiles[reference]
+            left += (rest[:, np.isfinite(rest).all(axis=0)] ** 2).sum(axis=1)
+        ratios.append(float(left[0] / left[1]) if left[1] > 0 else 0.0)
+    return min(ratios)
+
+
+def _measure_planes(source: FrameSource, frame: int, region: Slices) -> NDArray[np.float64]:
+    """Measure the mean of every plane of a volume, over that of all; NaN where nothing is valid."""
+    pixels = source.read(frame, region)
+    seen = pixels.valid & find_finite_pixels(pixels.image)
+    counts = seen.sum(axis=(1, 2))
+    sums = np.where(seen, pixels.image, 0).sum(axis=(1, 2), dtype=np.float64)
+    means = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    size = np.abs(means[counts > 0]).mean() if counts.any() else 0.0
+    return means / size if size else np.full(len(counts), np.nan)
 
 
 def _list_parts(region: Slices) -> tuple[list[str], list[Slices]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from steadystack.model import COLUMNS
+from steadystack.model import ATTRIBUTES, COLUMNS
 
 DIGESTS = "digests"  # the attribute that holds them
 ATTRIBUTES_KEY = "attributes"  # under this name: the digest of all other attributes
@@ -21,7 +21,8 @@ DTYPES = {column.name: np.dtype(column.dtype) for column in COLUMNS}
 
 def add_digests(dataset: xr.Dataset) -> xr.Dataset:
     """Return the dataset with the digests of its variables and attributes as an attribute."""
-    digests = _compute_digests(dataset) | {NAMES_KEY: _list_attribute_names(dataset)}
+    names = _list_attribute_names(dataset)
+    digests = _compute_digests(dataset, names) | {NAMES_KEY: names}
     return dataset.assign_attrs({DIGESTS: json.dumps(digests)})
 
 
@@ -113,10 +114,16 @@ def _read_digests(attributes: Mapping[Any, Any]) -> dict[str, Any] | None:
 
 
 def _list_attribute_names(dataset: xr.Dataset) -> dict[str, list[str]]:
-    """List the attributes of each variable, and under "" the dataset's own except the digests."""
+    """List the attributes of each variable, and under "" the dataset's own except the digests.
+
+    What others added to a dataset that was read, and is written again, stays theirs.
+    """
     variables = _decode_time(dataset).variables
     names = {str(name): sorted(map(str, each.attrs)) for name, each in variables.items()}
     names[""] = sorted(str(key) for key in dataset.attrs if key != DIGESTS)
+    for name, before in (list_described(dataset.attrs) or {}).items():
+        ours = {*before, *([] if name else [each.name for each in ATTRIBUTES])}
+        names[name] = [key for key in names.get(name, []) if key in ours]
     return dict(sorted(names.items()))
 
 

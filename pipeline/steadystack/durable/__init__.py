@@ -9,6 +9,7 @@
 """
 
 from steadystack.durable.files import (
+    check_link,
     check_nothing_else,
     explain_stranger,
     explain_unwritable,
@@ -32,6 +33,7 @@ __all__ = [
     "ZIP_SUFFIXES",
     "Place",
     "RecordWriter",
+    "check_link",
     "check_nothing_else",
     "explain_stranger",
     "explain_unwritable",

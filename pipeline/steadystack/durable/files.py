@@ -134,6 +134,19 @@ def explain_unwritten(path: str, error: OSError) -> InputError | OutputError:
     return kind(f"{path} cannot be written: {error.strerror or error}")
 
 
+def check_link(path: str, absolute: str) -> str:
+    """Check that what a path leads to is called like it; returns where that lies.
+
+    Raises InputError for a link to a name with another ending, by which the format is chosen.
+    """
+    if os.path.islink(path) and Path(path).suffix.lower() != Path(absolute).suffix.lower():
+        raise InputError(
+            f"{path} is a link to {absolute}, whose name ends otherwise: give that path, or one "
+            "that is no link"
+        )
+    return absolute
+
+
 def check_nothing_else(
     folder: str, listed: Iterable[str], ours: Collection[object], way_out: str
 ) -> None:

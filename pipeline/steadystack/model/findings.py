@@ -173,6 +173,7 @@ class ProbeCheck:
     coarse_low_pass : sigma of the Gaussian low-pass that leaves it, pixels
     plane_pull, plane_excess, plane_moves : with all planes of a volume equally bright, by how much
         shifts along z change, median, pixels and in stated errors, and how far pairs then move
+    plane_lacks : the share of the run's shifts along z by which these are larger, the median
     plane_light : the change of the planes' brightness that remains if it moves with the scene, over
         that if it stands still, squared
     """
@@ -197,6 +198,7 @@ class ProbeCheck:
     plane_excess: float = 0.0
     plane_moves: float = 0.0
     plane_light: float = 0.0
+    plane_lacks: float = 0.0
 
 
 @dataclass(frozen=True)

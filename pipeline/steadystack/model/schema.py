@@ -123,8 +123,8 @@ COLUMNS = (
            "standard deviation of the shift relative to the anchor of the frame's component, or "
            "to the external reference if the component was found in it: the larger of "
            "frame_stated_std and frame_part_std, times the factor by which pairs far apart are "
-           "off, if it is above 1, combined with the part of the shift that a fixed pattern "
-           "hides, if there is one, and with codec_std", "pixel"),
+           "off, if it is above 1, combined with what something that stands still, such as "
+           "a fixed pattern, takes off the shift, and with codec_std", "pixel"),
     Column("frame_stated_std", "stated_std", "frames", (FRAME, AXIS), "<f8", NAN,
            "estimate of frame_shift_std from the noise of the pairs and their residuals", "pixel"),
     Column("frame_part_std", "part_std", "frames", (FRAME, AXIS), "<f8", NAN,

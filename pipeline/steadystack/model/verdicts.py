@@ -128,7 +128,7 @@ class Reason(Word):
     )
     UNEVEN_PLANES = (
         "uneven_planes",
-        "light that falls off along z holds shifts back: equally bright planes move otherwise",
+        "light that falls off along z pulls shifts: equally bright planes move otherwise",
         "preprocess.high_pass",
     )
     FAR_PAIRS = (

@@ -30,6 +30,7 @@ from steadystack.motion.series_motion import look_once
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve import GraphFit
 
+UNKNOWN = "how parts of the frame move cannot be determined"
 MOTION_CHOICE = "motion_choice"  # the attribute of the dataset that holds it
 # A motion counts that differs between frames by this much, px, root mean square of the pixels of
 # a frame, and by so many of its deviations.
@@ -113,6 +114,11 @@ class ModelChoice:
     reason: str = ""
     local: LocalStrength | None = None
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing was seen of how parts of the frame move."""
+        return not self.strengths and self.reason == UNKNOWN
+
     def dump(self) -> str:
         """As JSON, for the attribute of the dataset."""
         return json.dumps(asdict(self))
@@ -178,7 +184,7 @@ def choose_model(
     elif not method.search.subpixel:
         why = "without register.subpixel, frames can only be shifted"
     elif parts is None:
-        why = "how parts of the frame move cannot be determined"
+        why = UNKNOWN
     if why or parts is None:
         return ModelChoice("translation", {}, why)
     how: dict[str, Any] = {"anchor": anchor, "robust": robust, "client": client}

@@ -40,8 +40,7 @@ def resolve_inputs(config: Config) -> dict[str, Config]:
     paths = (setting,) if isinstance(setting, str) else setting
     inputs: list[tuple[str, str]] = []
     plain_paths = [path for path in paths if not _is_pattern(path)]
-    for name, path in zip(name_inputs(plain_paths), plain_paths, strict=True):
-        inputs.append((_drop_wildcards(name, path), path))
+    inputs += zip(_name_series(plain_paths), plain_paths, strict=True)
     for pattern in paths:
         if _is_pattern(pattern):
             inputs += [(_find_wild_part(pattern, path), path) for path in _list_matching(pattern)]
@@ -97,6 +96,16 @@ def _list_matching(pattern: str) -> list[str]:
     if not paths:
         raise InputError(f"input.path: nothing matches {pattern}")
     return paths
+
+
+def _name_series(paths: Sequence[str]) -> list[str]:
+    """Name inputs without their wildcards; those that are alike then have their place, too."""
+    names = name_inputs(paths)
+    plain = [_drop_wildcards(name, path) for name, path in zip(names, paths, strict=True)]
+    return [
+        f"{name}-{number}" if plain.count(name) > 1 and name != wild else name
+        for number, (name, wild) in enumerate(zip(plain, names, strict=True), start=1)
+    ]
 
 
 def _drop_wildcards(name: str, path: str) -> str:

@@ -27,7 +27,7 @@ from steadystack.dataset import (
     read_pairs,
     save_shifts,
 )
-from steadystack.durable import get_place, make_absolute
+from steadystack.durable import check_link, get_place, make_absolute
 from steadystack.model import (
     CODEC_STD,
     EDITED,
@@ -145,7 +145,7 @@ def edit_shifts(
     edited = edited.assign_attrs({EDITED: datetime.now(UTC).isoformat(timespec="seconds")})
     edited = add_digests(edited.assign_attrs(verdict(edited).attributes()))
     if path is not None:
-        location = make_absolute(str(path), Path.cwd())  # where a link leads, which stays
+        location = check_link(str(path), make_absolute(str(path), Path.cwd()))
         with get_place(location).holding_lock():
             check_replaceable(location)
             check_holds_no_more(location, edited, "choose another path")
@@ -229,8 +229,7 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
         pulled = effect.without_it / max(effect.with_it, 1e-9) - 1
         lacks = np.fmax(lacks, min(pulled, MOST_LACKING))
     if is_held_along_z(probes):
-        held = probes.plane_pull / max(probes.plane_moves - probes.plane_pull, 1e-9)
-        lacks[0] = max(lacks[0], min(held, MOST_HELD))
+        lacks[0] = max(lacks[0], min(probes.plane_lacks, MOST_LACKING))
         along_z[0] = probes.plane_pull  # of small steps, which are held back by more
     stale = effect.stale if effect is not None else 0.0
     codec = math.sqrt(2) * float(attributes.get(CODEC_STD, 0.0))
@@ -278,7 +277,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         parts=pilot.parts,
         field=pilot.field_of_view,
         outside=OutsideOutcome.of(attributes),
-        choice=ModelChoice.of(attributes),
+        choice=_find_choice(attributes, settings),
         channels=_list_channels(settings),
     )
     findings = [*_find_failed_checks(attributes), *judged.findings]
@@ -302,6 +301,13 @@ def _find_failed_checks(attributes: Mapping[Any, Any]) -> Iterator[Finding]:
             f"{names.get(name, name)} could not be checked ({reason}): run again; if it fails "
             "again, report it as a bug",
         )
+
+
+def _find_choice(attributes: Mapping[Any, Any], settings: Mapping[str, Any]) -> ModelChoice | None:
+    """The choice of `motion.model` that the shifts are of; None: they are of another model."""
+    choice = ModelChoice.of(attributes)
+    model = settings.get("motion", {}).get("model", "translation")
+    return choice if choice is not None and choice.model == model else None
 
 
 def _list_channels(settings: Mapping[str, Any]) -> list[str]:

@@ -215,7 +215,7 @@ def advise_on_probes(
     *,
     is_told: bool = False,
 ) -> Iterator[Finding]:
-    """Find out whether pairs that the run has not say something else; up to four findings.
+    """Find out whether pairs that the run has not say something else; up to five findings.
 
     Where the mean of the frames gets sharper by moving them, they spoil nothing: a scene that
     changes is another one far apart. That all hangs on one part is said once; `is_told`: it was.
@@ -263,8 +263,8 @@ def advise_on_probes(
         yield Finding(
             worst if probes.plane_excess > HELD_BACK_FAR else Trust.CHECK,
             Reason.UNEVEN_PLANES,
-            "light that falls off along z holds shifts back: with all planes equally bright, pairs "
-            f"move by {probes.plane_moves:.2f} px along z, {probes.plane_pull:.2f} px otherwise, "
+            "light that falls off along z pulls shifts: with all planes equally bright, pairs that "
+            f"move by {probes.plane_moves:.2f} px along z change by {probes.plane_pull:.2f} px, "
             f"{probes.plane_excess:.1f} times the stated error, which is widened accordingly: "
             f"{advice.even_planes}",
         )

@@ -123,7 +123,7 @@ def judge_series(
         *find_unseen_left_out(field),
         *find_parts_left_out(frames, parts, advice),
         *strange,
-        *_find_unknown_motion(choice, frames.shift.shape[1]),
+        *_find_unknown_motion(choice),
         *still,
         *outvoted,
         *advise_on_probes(probes, advice, sharpness, is_told=is_told),
@@ -222,14 +222,15 @@ def _find_disagreeing_parts(frames: FrameTable, advice: AdviceSettings) -> Itera
         )
 
 
-def _find_unknown_motion(choice: ModelChoice | None, ndim: int) -> Iterator[Finding]:
+def _find_unknown_motion(choice: ModelChoice | None) -> Iterator[Finding]:
     """Find out whether a model of motion was asked for, and could not be looked for."""
-    if choice is not None and choice.reason and not choice.strengths and ndim > 1:
+    if choice is not None and choice.is_unknown:
         yield Finding(
             Trust.CHECK,
             Reason.UNKNOWN_MOTION,
             f"motion.model: auto chose {choice.model}, as {choice.reason}: whether frames also "
-            "turn, stretch or deform is not known; if they do, set motion.model to what they do",
+            "turn, stretch or deform is not known: set motion.model to what they do, or to "
+            "translation if they do nothing of that",
         )
 
 

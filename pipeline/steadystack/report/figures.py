@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack import plot
-from steadystack.durable import get_place, make_absolute
+from steadystack.durable import check_link, get_place, make_absolute
 from steadystack.model import (
     Bools,
     InputError,
@@ -122,7 +122,7 @@ def save_figure(figure: Figure, path: str, *, key: str = "", dpi: int = 120, run
 
     check_report_path(path, key or "output.report")
     suffix = PurePath(path).suffix
-    path = make_absolute(path, Path.cwd())  # the target of a link; the link stays
+    path = check_link(path, make_absolute(path, Path.cwd()))  # the link stays
     with (
         writing_at_once(path),
         replacing_own_file(path, key) as partial,

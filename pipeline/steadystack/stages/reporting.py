@@ -23,7 +23,7 @@ from steadystack.correction import (
     make_mean_before_and_after,
 )
 from steadystack.dataset import check_replaceable, load_shifts, read_frames, read_pairs, save_shifts
-from steadystack.durable import TARGET, get_place, make_absolute
+from steadystack.durable import TARGET, check_link, get_place, make_absolute
 from steadystack.exports import (
     AFFINES,
     DISPLACEMENTS,
@@ -293,7 +293,7 @@ def export(shifts: str, target: str, *, overwrite: bool = False) -> Box | None:
     InputError
         If there is no such dataset, if it is not solved, or if the target exists or cannot be one.
     """
-    target = make_absolute(target.rstrip("/"), Path.cwd())  # the target of a link; the link stays
+    target = check_link(target, make_absolute(target.rstrip("/"), Path.cwd()))  # links stay
     suffix = find_export_suffix(target)
     _check_target(target, suffix, overwrite)
     dataset = load_shifts(shifts)

@@ -53,6 +53,7 @@ from steadystack.stages.results import (
     get_lasting_attributes,
     load_own_shifts,
     make_run_dataset,
+    recall_choice,
     save_over_journal,
 )
 from steadystack.stages.sharing import gather
@@ -247,6 +248,9 @@ def _solve_measured(opened: OpenRun, measured: xr.Dataset) -> xr.Dataset:
     with log_stage("solving"):
         before = json.loads(measured.attrs.get(MOTION, "{}")).get("model", "translation")
         found = get_lasting_attributes(measured)
+        if setup.config.motion.model != "auto":  # that a choice failed is no matter then
+            others = {name: text for name, text in found.items() if name != MOTION_CHOICE}
+            found = others | recall_choice(found)
         setup = recall_motion(setup, found)
         reads = setup.config.solve_reads_frames or before != "translation"
         if reads:
