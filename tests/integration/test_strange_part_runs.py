@@ -32,7 +32,7 @@ def find_parts(shifts):
     return Pilot.parse(shifts.attrs["pilot"]).parts if "pilot" in shifts.attrs else None
 
 
-@pytest.mark.parametrize("cover", ["object", "label"])
+@pytest.mark.parametrize("cover", slow_but(["label"], ["object", "label"]))
 @pytest.mark.parametrize("seeds", slow_but([range(2, 3)], [range(2, 3), range(100, 120)]))
 def test_what_goes_its_own_way_no_longer_pulls(cover, seeds, hurried):
     """Nearly always: some of an object is left where it passes through the rest of the frame.

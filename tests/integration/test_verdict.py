@@ -15,9 +15,7 @@ from support.members import slow_but
 
 # One situation of each kind of answer.
 USUAL = (
-    "behind a beam stop and a field stop, masked",
     "the mask is inverted",
-    "a bright square that stands still",
     "a lattice",
     "an object that moves independently, a third of the frame",
 )

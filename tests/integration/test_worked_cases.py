@@ -138,7 +138,7 @@ CASES: dict[str, Callable] = {
 }
 
 
-@pytest.mark.parametrize("name", slow_but(list(CASES)[:4], CASES))
+@pytest.mark.parametrize("name", slow_but(list(CASES)[1:4], CASES))
 def test_a_worked_case_finds_the_drift_and_is_called_good(name, tmp_path):
     truth, limit = CASES[name](tmp_path, np.random.default_rng(7))
     raw = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())

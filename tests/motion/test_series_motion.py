@@ -10,7 +10,6 @@ import xarray as xr
 
 from steadystack import FrameStatus, InputError, estimate_shifts
 from steadystack.warp import compute_rotation_vector
-from support.members import slow_but
 from support.scenes import ellipse
 from support.turning import corner_errors, turn, turned_series, turned_volumes
 
@@ -74,7 +73,8 @@ def as_stack(series, pixel_size):
     return xr.DataArray(series.frames, places, ("t", "z", "y", "x"))
 
 
-@pytest.mark.parametrize("model", slow_but(["similarity"], ["similarity", "rigid", "affine"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["similarity", "rigid", "affine"])
 @pytest.mark.usefixtures("unchecked")
 def test_volumes_turn_about_all_axes_whatever_the_size_of_their_voxels(model):
     step, voxel = (0.5, -0.4, 0.3), (2.5, 1.0, 1.0)

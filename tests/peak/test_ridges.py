@@ -16,7 +16,7 @@ from support.scenes import Scene
 
 
 @pytest.mark.parametrize("count", slow_but([8], [8, 100]))
-@pytest.mark.parametrize("kind", slow_but(["ramp", "line"], KINDS))
+@pytest.mark.parametrize("kind", slow_but(["line"], KINDS))
 def test_along_a_line_in_noise_nothing_is_located(kind, count):
     """Noise makes a highest lag there; with a fixed fall for all of them half were taken."""
     believed = sum(
@@ -29,7 +29,7 @@ def test_along_a_line_in_noise_nothing_is_located(kind, count):
 
 @pytest.mark.parametrize(
     ("noise", "detail"),
-    slow_but([(0.02, 1.5), (0.02, 10.0), (1.0, 4.0)], product([0.02, 1.0], [1.5, 4.0, 10.0])),
+    slow_but([(0.02, 1.5), (1.0, 4.0)], product([0.02, 1.0], [1.5, 4.0, 10.0])),
 )
 def test_detail_in_all_directions_is_located(detail, noise):
     rng = np.random.default_rng(int(detail))
@@ -47,7 +47,7 @@ def test_detail_in_all_directions_is_located(detail, noise):
 
 @pytest.mark.parametrize(
     ("noise", "blur"),
-    slow_but([(0.1, 0.0), (1.0, 1.2)], product([0.1, 1.0], [0.0, 0.6, 1.2])),
+    slow_but([(1.0, 1.2)], product([0.1, 1.0], [0.0, 0.6, 1.2])),
 )
 def test_points_are_located(blur, noise):
     """Sharp details fall off within a pixel, and not evenly: there are few."""
