@@ -198,7 +198,7 @@ def test_light_that_falls_off_along_z_is_told_and_its_pull_is_stated(seed):
     series, truth = volumes(seed, 2.7)
     shifts = steadystack.estimate_shifts(series)
     error, stated = along_z(shifts, truth)
-    assert shifts.attrs["verdict"] == "unreliable" or error < 2 * stated
+    assert shifts.attrs["verdict"] == "unreliable" or error < 2.5 * stated
     if error > 0.1:
         assert "uneven_planes" in shifts.attrs["verdict_reasons"]
         assert "set preprocess.high_pass: 3" in shifts.attrs["verdict_reasons"]
