@@ -20,11 +20,12 @@ from steadystack.checks.sampling import (
     LEAST_SIDE,
     PARTS,
     cut_into_parts,
+    find_known,
     name_part,
     select_probe_pairs,
 )
 from steadystack.cluster import Engine
-from steadystack.measure import Method, has_shift
+from steadystack.measure import Method
 from steadystack.model import (
     Bools,
     FrameSource,
@@ -66,7 +67,7 @@ def check_probe_pairs(
     those furthest apart are asked for coarse detail alone, and with equally bright planes. None
     where there is too little to tell, or nothing can be measured.
     """
-    known = _find_known(solved)
+    known = find_known(solved)
     pairs = select_probe_pairs(table, known)
     probe = Probe(setup, _search_around(solved, setup.method), client, solved.part_weight)
     try:
@@ -101,7 +102,7 @@ def check_majority(
     parts = tuple(solved.parts_left_out)
     if not parts:
         return None
-    known = _find_known(solved)
+    known = find_known(solved)
     pairs = select_probe_pairs(table, known)
     if len(pairs) < FEWEST_PAIRS:
         rows = _select_farthest(table, known)
@@ -146,16 +147,11 @@ def _find_differences(
     return off, np.sqrt(stated**2 + compute_own_errors(measured) ** 2 + LEAST_ERROR**2)
 
 
-def _find_known(solved: FrameTable) -> Bools:
-    """The frames whose shifts compare with the anchor's (frames,)."""
-    return np.asarray(has_shift(solved.shift) & (solved.component == 0))
-
-
 def _search_around(solved: FrameTable, method: Method) -> Method:
     """The method with its searches, where they are bounded, around the shifts of a solution."""
     if method.search.max_shift is None:
         return method
-    known = _find_known(solved)[:, None]
+    known = find_known(solved)[:, None]
     return replace(method, initial_shifts=np.where(known, solved.shift, 0.0))
 
 

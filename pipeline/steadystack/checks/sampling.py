@@ -56,6 +56,11 @@ def sample_pairs(
     return rows[spread_by_separation(apart, count)]
 
 
+def find_known(solved: FrameTable) -> Bools:
+    """Find the frames whose shifts compare with the anchor's (frames,)."""
+    return np.asarray(has_shift(solved.shift) & (solved.component == 0))
+
+
 def select_probe_pairs(table: PairTable, known: Bools) -> NDArray[np.int64]:
     """Choose pairs (pairs, 2) of known frames, further apart than those of a table."""
     count, far = len(known), int(np.abs(table.moving - table.reference).max(initial=0))
@@ -77,8 +82,7 @@ def select_far_pairs(
     What a part of a frame of a `shape` shows need not lie in its middle: if frames turn or stretch
     against each other, it moves otherwise. Pairs where that makes `most_off` px are left out.
     """
-    known = np.asarray(has_shift(solved.shift) & (solved.component == 0))
-    far = select_probe_pairs(table, known)
+    far = select_probe_pairs(table, find_known(solved))
     if np.isfinite(solved.linear).any():
         first, second = (solved.linear[ends] for ends in far.T)
         strain = np.linalg.norm(np.linalg.inv(first) @ second - np.eye(len(shape)), axis=(1, 2))

@@ -114,6 +114,13 @@ class ModelChoice:
     reason: str = ""
     local: LocalStrength | None = None
 
+    @classmethod
+    def in_force(cls, attributes: Mapping[Any, Any]) -> ModelChoice | None:
+        """The choice of the model that a dataset was solved by; None: it was another, or none."""
+        choice = cls.of(attributes)
+        motion = json.loads(attributes["configuration"]).get("motion", {})
+        return choice if choice and choice.model == motion.get("model", "translation") else None
+
     @property
     def is_unknown(self) -> bool:
         """Whether nothing was seen of how parts of the frame move."""

@@ -56,9 +56,15 @@ from steadystack.model import (
 from steadystack.motion import ModelChoice
 from steadystack.pairs import choose_strategy
 from steadystack.quality.advice import AdviceSettings
-from steadystack.quality.check_findings import gets_sharper, is_held_along_z, is_held_back
+from steadystack.quality.check_findings import gets_sharper
 from steadystack.quality.judge import judge_series
-from steadystack.quality.static_findings import LEAST_SEPARABLE, MAJORITY, is_pulled
+from steadystack.quality.static_findings import (
+    LEAST_SEPARABLE,
+    MAJORITY,
+    is_held_along_z,
+    is_held_back,
+    is_pulled,
+)
 
 # Shifts that something holds back are stated to be off by so many times themselves at most: where
 # it wins, nothing is known of them, unless coarse detail says by how much they should be longer.
@@ -277,7 +283,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         parts=pilot.parts,
         field=pilot.field_of_view,
         outside=OutsideOutcome.of(attributes),
-        choice=_find_choice(attributes, settings),
+        choice=ModelChoice.in_force(attributes),
         channels=_list_channels(settings),
     )
     findings = [*_find_failed_checks(attributes), *judged.findings]
@@ -301,13 +307,6 @@ def _find_failed_checks(attributes: Mapping[Any, Any]) -> Iterator[Finding]:
             f"{names.get(name, name)} could not be checked ({reason}): run again; if it fails "
             "again, report it as a bug",
         )
-
-
-def _find_choice(attributes: Mapping[Any, Any], settings: Mapping[str, Any]) -> ModelChoice | None:
-    """The choice of `motion.model` that the shifts are of; None: they are of another model."""
-    choice = ModelChoice.of(attributes)
-    model = settings.get("motion", {}).get("model", "translation")
-    return choice if choice is not None and choice.model == model else None
 
 
 def _list_channels(settings: Mapping[str, Any]) -> list[str]:

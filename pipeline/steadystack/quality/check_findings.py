@@ -22,7 +22,7 @@ from steadystack.model import (
     write_number,
 )
 from steadystack.quality.advice import AdviceSettings
-from steadystack.quality.static_findings import WINS
+from steadystack.quality.static_findings import WINS, advise_on_what_holds_back
 
 # Parts that stand still spoil shifts that they pull by more pixels than this.
 SPOILT_PX = 0.5
@@ -49,13 +49,6 @@ CHANGES_PX, PART_CHANGES, DETAIL_CHANGES, DETAIL_DIFFERS = 0.1, 1.5, 1.3, 2.0
 # Without parts that most others contradict. (12 to 30 times where a label decided against a scene;
 # up to 2.2 where most of the scene was in one of them, and pairs without it were poor.)
 OUTVOTED = 4.0
-# In coarse detail, where that moves further. (Of 128 random series that were right one was above
-# this, and of 27 that a fine pattern made wrong 26; of 38 that were right under light that moves
-# three were, two of them above the second.)
-HELD_BACK, HELD_BACK_FAR, HELD_BACK_PX = 2.5, 4.0, 0.05
-# With equally bright planes, where of their brightness so many times more is left, squared, if it
-# moves than if it stands still. (Of 50 volumes that do not darken this was 0.7 at most.)
-UNEVEN, STILL_LIGHT = 1.5, 4.0
 LOST_WITHOUT_ONE, LOST_WITHOUT_NEXT = 0.8, 0.6
 # Fine detail of the mean that is lost by moving the frames: this share, so many standard errors.
 # Of 110 random series that were right three lost 2 to 3 %, with an object that goes its way.
@@ -247,27 +240,8 @@ def advise_on_probes(
             f"{probes.detail_excess:.1f} times the stated error (light that changes, something "
             f"in front of the scene?): {advice.detail}",
         )
-    if is_held_back(probes):
-        yield Finding(
-            worst if probes.coarse_excess > HELD_BACK_FAR else Trust.CHECK,
-            Reason.COARSE_DETAIL,
-            f"smoothed by {probes.coarse_low_pass:g} px, the frames of pairs move by "
-            f"{probes.coarse_moves:.2f} px, {probes.coarse_pull:.2f} px further than as they are, "
-            f"{probes.coarse_excess:.1f} times the stated error"
-            f"{'' if gets_sharper(sharpness) else ', which is widened accordingly'}: either "
-            "something fine that stands still in the camera holds shifts back: "
-            f"{advice.static_detail(probes.coarse_low_pass)}; or light moves over the scene, and "
-            "they are right",
-        )
-    if is_held_along_z(probes):
-        yield Finding(
-            worst if probes.plane_excess > HELD_BACK_FAR else Trust.CHECK,
-            Reason.UNEVEN_PLANES,
-            "light that falls off along z pulls shifts: with all planes equally bright, pairs that "
-            f"move by {probes.plane_moves:.2f} px along z change by {probes.plane_pull:.2f} px, "
-            f"{probes.plane_excess:.1f} times the stated error, which is widened accordingly: "
-            f"{advice.even_planes}",
-        )
+    is_sharper = gets_sharper(sharpness)
+    yield from advise_on_what_holds_back(probes, advice, worst, is_sharper=is_sharper)
     if probes.excess > FAR:
         spoils = probes.excess > TOO_FAR and probes.off > TOO_FAR_PX
         yield Finding(
@@ -307,20 +281,6 @@ def decides_alone(probes: ProbeCheck | None) -> bool:
     if probes is None:
         return False
     return probes.part_excess > PART_CHANGES and probes.part_pull > CHANGES_PX
-
-
-def is_held_back(probes: ProbeCheck | None) -> bool:
-    """Whether pairs move further in coarse detail, by more than is stated."""
-    if probes is None:
-        return False
-    return probes.coarse_excess > HELD_BACK and probes.coarse_pull > HELD_BACK_PX
-
-
-def is_held_along_z(probes: ProbeCheck | None) -> bool:
-    """Whether light that falls off along z changes pairs of volumes by more than is stated."""
-    if probes is None or probes.plane_light <= STILL_LIGHT:
-        return False
-    return probes.plane_excess > UNEVEN and probes.plane_pull > HELD_BACK_PX
 
 
 def _choose_worst(sharpness: SharpnessCheck | None) -> Trust:

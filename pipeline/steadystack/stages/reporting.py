@@ -151,8 +151,8 @@ def write_configuration(shifts: xr.Dataset) -> str:
     """The settings as YAML, with what was tried to decide on some of them."""
     settings = hide_in_values(json.loads(shifts.attrs["configuration"]))
     text: str = yaml.safe_dump(settings, sort_keys=False)
-    choice = ModelChoice.of(shifts.attrs)
-    if choice is not None and choice.model == settings["motion"]["model"]:
+    choice = ModelChoice.in_force(shifts.attrs)
+    if choice is not None:
         text = f"# motion.model: auto, chosen once:\n#   {choice.describe()}\n{text}"
     if PILOT not in shifts.attrs:
         return text
