@@ -41,6 +41,8 @@ LEAST_SHARE = 0.05
 # this share of what it takes away of another kind, if that is more than its deviation.
 MOST_LEFT = 0.5
 FEWEST_FRAMES = 4
+# What a simpler model leaves is told from here, px, and from `LEAST_STD` on.
+UNMODELLED_PX = 0.05
 # Parts of frames move by themselves, smoothly, if boxes do that much beside turning and stretching
 # that those around them do, too; if so many of the boxes do, and do this share (of squares) of the
 # one that does most; and if what each does alone is no more than so much of it. An object moves few
@@ -72,6 +74,39 @@ class Strength:
     def is_seen(self) -> bool:
         """Whether it is more than that."""
         return self.size > LEAST_PX and self.size > LEAST_STD * self.std
+
+
+@dataclass(frozen=True)
+class UnmodelledMotion:
+    """What frames do beside the linear motion that they were solved for.
+
+    Attributes
+    ----------
+    strengths : by kind of linear motion that the model does not have
+    """
+
+    strengths: Mapping[str, Strength]
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any] | None) -> UnmodelledMotion | None:
+        """From its fields, as an attribute of the dataset holds them; None: not looked for."""
+        if fields is None:
+            return None
+        return cls({kind: Strength(**each) for kind, each in fields["strengths"].items()})
+
+    @property
+    def seen(self) -> dict[str, Strength]:
+        """The kinds that are more than noise."""
+        return {
+            kind: each
+            for kind, each in self.strengths.items()
+            if each.size > UNMODELLED_PX and each.size > LEAST_STD * each.std
+        }
+
+    @property
+    def suits(self) -> str:
+        """The simplest model that has all of these; "": there is none."""
+        return max((MODELS[kind] for kind in self.seen), key=LINEAR_MODELS.index, default="")
 
 
 @dataclass(frozen=True)

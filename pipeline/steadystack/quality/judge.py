@@ -31,7 +31,7 @@ from steadystack.model import (
     Trust,
     Verdict,
 )
-from steadystack.motion import ModelChoice
+from steadystack.motion import ModelChoice, UnmodelledMotion
 from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.check_findings import (
     advise_on_majority,
@@ -39,6 +39,7 @@ from steadystack.quality.check_findings import (
     advise_on_moving_parts,
     advise_on_probes,
     advise_on_sharpness,
+    advise_on_unmodelled_motion,
     ask_about_far_value,
     decides_alone,
     find_parts_left_out,
@@ -95,20 +96,23 @@ def judge_series(
     field: FieldOfView | None = None,
     outside: OutsideOutcome | None = None,
     choice: ModelChoice | None = None,
+    unmodelled: UnmodelledMotion | None = None,
     channels: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a solved series; causes come before what follows from them.
 
     `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes`,
     `majority` and `sharpness` are the results of the checks, `parts` and `field` of the pilot,
-    `outside` what became of an external reference, `choice` of `motion.model: auto`; None where
-    there is none. `channels` are the names of those measured.
+    `outside` what became of an external reference, `choice` of `motion.model: auto`, `unmodelled`
+    what the model leaves; None where there is none. `channels` are the names of those measured.
     """
     outvoted = []
     if not decides_alone(probes) and not frames.parts_left_out:  # those are named elsewhere
         outvoted = list(advise_on_majority(majority, frames.shift.shape[1], advice, sharpness))
     is_told = bool(outvoted) or (parts is not None and parts.is_all)
     strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))
+    if Reason.TURNING not in {finding.code for finding in strange}:
+        strange += advise_on_unmodelled_motion(unmodelled, advice)
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # it is sharp, unmoved
     are_few = fixed_pattern is None or fixed_pattern.unexplained > 0  # too few to look for it
