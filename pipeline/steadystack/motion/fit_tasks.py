@@ -1,13 +1,15 @@
-"""What a task does: pairs of frames, moved by what is known of their motion, fitted anew."""
+"""Tasks in which pairs of frames, moved by what is known of their motion, are fitted anew."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystack.cluster import Engine, Failure, run_tasks, share
 from steadystack.measure import (
     Method,
     find_last_rows,
@@ -15,11 +17,17 @@ from steadystack.measure import (
     read_camera_images,
     read_common_mask,
 )
-from steadystack.model import FrameSource, PairStatus
+from steadystack.model import FrameSource, PairStatus, RunError
 from steadystack.motion.moved_images import move_score_image, smooth_further
 from steadystack.motion.pair_fit import GROUPS, choose_cell_sides, fit_pair
 from steadystack.ncc import CachedMask
+from steadystack.pairs import batch_pairs
 from steadystack.parts import ScoreImage, SmoothedMask, make_score_image
+from steadystack.register import Search
+from steadystack.run_log import count_steps
+
+# Frames of a task, at most, what they may take, and what a pixel of one does, bytes.
+MOST_FRAMES, HELD_BYTES, PIXEL_BYTES = 64, 2**28, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,3 +155,39 @@ class FrameReader:
             self.smoothed = image.mask, SmoothedMask.make(image.mask.pixels)
         begin = [side.start for side in self.method.whole_region]
         return smooth_further(make_score_image(image.values, self.smoothed[1], begin))
+
+
+def share_with_tasks(source: FrameSource, method: Method, client: Engine) -> list[Any]:
+    """What all tasks need: the frames, and how they are prepared."""
+    shape = source.frame_shape
+    whole = Search.make(shape, shape, [1] * len(shape), region=method.search.shape)
+    method = replace(method, search=whole, keep=(), initial_shifts=None)
+    return [share(client, what) if source.in_memory else what for what in (source, method)]
+
+
+def run_in_groups(
+    work: Callable[..., Any],
+    pairs: NDArray[np.int64],
+    cut: Callable[[NDArray[np.intp]], Any],
+    frame_shape: Sequence[int],
+    client: Engine,
+    shared: Sequence[Any],
+) -> Iterator[tuple[NDArray[np.intp], Any]]:
+    """Work through pairs in tasks of few frames each; yields rows with what came of them.
+
+    Parameters
+    ----------
+    cut : makes the task of some rows
+    """
+    held = HELD_BYTES // (PIXEL_BYTES * int(np.prod(frame_shape)))
+    most_frames, most_pairs = int(np.clip(held, 2, MOST_FRAMES)), max(len(pairs), 1)
+    batches = list(batch_pairs(pairs, most_frames, most_pairs))
+    tasks = ((number, cut(rows)) for number, rows in enumerate(batches))
+    found = run_tasks(client, work, tasks, *shared)
+    for number, answer in count_steps(found, len(batches), "motion", "groups of pairs"):
+        if isinstance(answer, Failure):
+            raise RunError(
+                f"measuring the motion of frames (motion.model) failed: {answer.reason}; the pairs "
+                "are saved: `steadystack solve` tries again"
+            ) from answer.error
+        yield batches[number], answer

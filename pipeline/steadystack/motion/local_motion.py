@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from steadystack.cluster import Engine
 from steadystack.measure import Method
 from steadystack.model import NO_COMPONENT, Bools, FrameSource, FrameTable, LocalStatus, PairTable
+from steadystack.motion.fit_tasks import run_in_groups, share_with_tasks
 from steadystack.motion.local_pairs import BoxGrid, PairsToScore, ScoredPairs, score_pairs
 from steadystack.motion.local_prior import (
     BoxShifts,
@@ -28,7 +29,7 @@ from steadystack.motion.local_prior import (
     find_fields,
     find_fields_in_time,
 )
-from steadystack.motion.series_motion import choose_pairs, run_in_groups, share_with_tasks
+from steadystack.motion.series_motion import choose_pairs
 from steadystack.solve import fit_graph
 from steadystack.warp import LocalField, make_nodes
 

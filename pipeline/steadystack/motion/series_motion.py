@@ -7,7 +7,7 @@ shifts are, first the linear part, then the shifts of the frames' middles withou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from steadystack.cluster import Engine, Failure, run_tasks, share
+from steadystack.cluster import Engine
 from steadystack.measure import Method
 from steadystack.model import (
     NO_COMPONENT,
@@ -26,9 +26,14 @@ from steadystack.model import (
     FrameTable,
     Ints,
     PairTable,
-    RunError,
 )
-from steadystack.motion.fit_tasks import FittedPairs, PairsToFit, fit_pairs
+from steadystack.motion.fit_tasks import (
+    FittedPairs,
+    PairsToFit,
+    fit_pairs,
+    run_in_groups,
+    share_with_tasks,
+)
 from steadystack.motion.generators import (
     compute_linear_std,
     compute_turn_rates,
@@ -36,10 +41,7 @@ from steadystack.motion.generators import (
     exponentiate,
     make_generators,
 )
-from steadystack.pairs import batch_pairs
 from steadystack.parts import compute_jackknife_std
-from steadystack.register import Search
-from steadystack.run_log import count_steps
 from steadystack.solve import GraphFit, fit_graph
 from steadystack.warp import compute_scale, find_middle
 
@@ -57,8 +59,6 @@ MOST_SCALE = 2.0
 OFF_AT_ENDS = 2.0
 # No pair is taken to be more precise than this, px.
 SMALLEST_STD = 1e-4
-# Frames of a task, at most, what they may take, and what a pixel of one does, bytes.
-MOST_FRAMES, HELD_BYTES, PIXEL_BYTES = 64, 2**28, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,14 +160,6 @@ def look_once(
     return _solve(rows, task, fitted, anchor, robust).linear
 
 
-def share_with_tasks(source: FrameSource, method: Method, client: Engine) -> list[Any]:
-    """What all tasks need: the frames, and how they are prepared."""
-    shape = source.frame_shape
-    whole = Search.make(shape, shape, [1] * len(shape), region=method.search.shape)
-    method = replace(method, search=whole, keep=(), initial_shifts=None)
-    return [share(client, what) if source.in_memory else what for what in (source, method)]
-
-
 def _make_task(
     pairs: PairTable,
     rows: NDArray[np.intp],
@@ -222,34 +214,6 @@ def _fit_all(
     ):
         whole.step[rows], whole.group_step[rows] = answer.step, answer.group_step
     return whole
-
-
-def run_in_groups(
-    work: Callable[..., Any],
-    pairs: NDArray[np.int64],
-    cut: Callable[[NDArray[np.intp]], Any],
-    frame_shape: Sequence[int],
-    client: Engine,
-    shared: Sequence[Any],
-) -> Iterator[tuple[NDArray[np.intp], Any]]:
-    """Work through pairs in tasks of few frames each; yields rows with what came of them.
-
-    Parameters
-    ----------
-    cut : makes the task of some rows
-    """
-    held = HELD_BYTES // (PIXEL_BYTES * int(np.prod(frame_shape)))
-    most_frames, most_pairs = int(np.clip(held, 2, MOST_FRAMES)), max(len(pairs), 1)
-    batches = list(batch_pairs(pairs, most_frames, most_pairs))
-    tasks = ((number, cut(rows)) for number, rows in enumerate(batches))
-    found = run_tasks(client, work, tasks, *shared)
-    for number, answer in count_steps(found, len(batches), "motion", "groups of pairs"):
-        if isinstance(answer, Failure):
-            raise RunError(
-                f"measuring the motion of frames (motion.model) failed: {answer.reason}; the pairs "
-                "are saved: `steadystack solve` tries again"
-            ) from answer.error
-        yield batches[number], answer
 
 
 def _solve(
