@@ -1,4 +1,4 @@
-"""What a task does: pairs of frames, moved by what is known of their motion, fitted anew."""
+"""The tasks of a round: move pairs of frames by their known motion, and fit what remains."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from steadystack.parts import ScoreImage, SmoothedMask, make_score_image
 
 @dataclass(frozen=True, eq=False)
 class MovedPairs:
-    """Pairs of frames that are moved by what is known of them.
+    """Pairs of frames that are moved by their known motion.
 
     Attributes
     ----------
-    pairs : (pairs, 2), frames
-    inverted : (pairs,), whether the images of a pair are each other's negative
-    frames : (frames,), sorted: those of the pairs
+    pairs : (pairs, 2), reference and moving frame
+    inverted : (pairs,), whether the images of a pair are negatives of each other
+    frames : (frames,), the frames of the pairs, sorted
     """
 
     pairs: NDArray[np.int64]
@@ -38,23 +38,23 @@ class MovedPairs:
     frames: NDArray[np.int64]
 
     def find(self, frame: int) -> int:
-        """The place of a frame among `frames`."""
+        """Find the index of a frame in `frames`."""
         return int(np.searchsorted(self.frames, frame))
 
     def get_sign(self, row: int) -> int:
-        """-1 where the images of a pair are each other's negative, else 1."""
+        """-1 if the images of a pair are negatives of each other, else 1."""
         return -1 if self.inverted[row] else 1
 
 
 @dataclass(frozen=True, eq=False)
 class PairsToFit(MovedPairs):
-    """Pairs of frames whose motion is known about.
+    """Pairs of frames whose linear motion is known approximately.
 
     Attributes
     ----------
-    linear, shift : (frames, axes, axes) and (frames, axes): their motion
-    generators : (generators, axes, axes), per pixel
+    linear, shift : (frames, axes, axes) and (frames, axes), px: the motion of `frames`
     middle : (axes,) pixels, of a frame
+    generators : (generators, axes, axes), per pixel
     """
 
     linear: NDArray[np.float64]
@@ -64,15 +64,18 @@ class PairsToFit(MovedPairs):
 
     @property
     def columns(self) -> int:
-        """How many coefficients a motion has: those of the generators, and of the shift."""
+        """The number of coefficients of a motion: of the generators, then of the shift."""
         return len(self.generators) + len(self.middle)
 
 
 @dataclass(frozen=True, eq=False)
 class FittedPairs:
-    """What is left of the motion of pairs: (pairs, coefficients) and its moves by groups of cells.
+    """The remaining motion of pairs, pixels; NaN where not known.
 
-    The shift of a pair is that half-way between the middles of its frames. NaN where not known.
+    Attributes
+    ----------
+    step : (pairs, coefficients); the shift is that half-way between the middles of the frames
+    group_step : (pairs, groups, coefficients), by how much each group of cells moves it
     """
 
     step: NDArray[np.float64]
@@ -80,7 +83,7 @@ class FittedPairs:
 
     @classmethod
     def unknown(cls, count: int, columns: int, ndim: int) -> FittedPairs:
-        """Nothing known of so many pairs of frames with so many axes."""
+        """All NaN, for this many pairs of frames with `ndim` axes."""
         return cls(
             np.full((count, columns), np.nan),
             np.full((count, GROUPS[ndim] ** ndim, columns), np.nan, np.float32),
@@ -88,7 +91,7 @@ class FittedPairs:
 
 
 def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPairs:
-    """Fit the motion that is left of every pair, on a worker; each frame is read once."""
+    """Fit the remaining motion of every pair, on a worker; each frame is read once."""
     shape = source.frame_shape
     fitted = FittedPairs.unknown(len(task.pairs), task.columns, len(shape))
     sides = choose_cell_sides(shape)
@@ -113,7 +116,7 @@ def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPa
 def go_through_pairs(
     pairs: NDArray[np.int64], move: Callable[[int], ScoreImage | None]
 ) -> Iterator[tuple[int, ScoreImage, ScoreImage]]:
-    """The rows of pairs of which both frames are of use, with them; each is moved once."""
+    """Yield the rows of pairs with both frames usable, and these frames; each is moved once."""
     last_rows, held = find_last_rows(pairs), dict[int, ScoreImage | None]()
     for row, pair in enumerate(pairs.tolist()):
         for frame in pair:
@@ -128,7 +131,7 @@ def go_through_pairs(
 
 
 class FrameReader:
-    """Reads frames and makes them ready for scores."""
+    """Reads frames and prepares them for scores."""
 
     def __init__(self, source: FrameSource, method: Method) -> None:
         self.source, self.method = source, method
@@ -137,7 +140,7 @@ class FrameReader:
         self.smoothed: tuple[CachedMask, SmoothedMask] | None = None
 
     def read(self, frame: int) -> ScoreImage | None:
-        """A frame, ready to be moved; None: it is of no use."""
+        """Read a frame, ready to be moved; None: not usable."""
         image, summary = prepare_block(
             self.source, frame, 0, self.method, self.camera_images, self.masks
         )
