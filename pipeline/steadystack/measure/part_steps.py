@@ -1,7 +1,7 @@
-"""What the parts of the frame say of measured pairs: steps by which they move a pair's shift.
+"""Evaluate the parts of the frame in measured pairs: the steps by which they move a pair's shift.
 
-They are asked at the shift that the whole has found. Frames that are one block are still at hand
-then, smoothed; blocks are read once more, and what they say is added up.
+They are evaluated at the shift of the whole frame. Frames that are one block are still held then,
+smoothed; blocks of larger frames are read again, and their scores are added up.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from steadystack.parts import (
 )
 from steadystack.register import Search
 
-SMOOTHED_MASK = "smoothed"  # in the cache of a mask
+SMOOTHED_MASK = "smoothed"  # key in the cache of a mask
 
 
 @dataclass(frozen=True)
 class MeasuredPairs:
-    """Pairs whose shift is known, to be asked of a block of their frames.
+    """Measured pairs whose parts are to be evaluated in a block of their frames.
 
     Attributes
     ----------
-    pairs, centres : as they were measured, (n, 2) and (n, axes) or None
+    pairs, centres : as measured, (n, 2) and (n, axes) or None
     shifts : (n, axes), pixels; NaN where not known
-    inverted : (n,), whether the images of a pair are each other's negative
+    inverted : (n,), whether the images of a pair are negatives of each other
     block : the block's number
     """
 
@@ -57,7 +57,7 @@ class BlockScores:
     scores: list[PartScores | None]
 
     def plus(self, other: BlockScores) -> BlockScores:
-        """The scores of two blocks together; a pair without them in one of them has none."""
+        """Add those of another block; a pair without scores in one of the blocks has none."""
         both = zip(self.scores, other.scores, strict=True)
         return BlockScores(
             self.asked,
@@ -67,9 +67,9 @@ class BlockScores:
 
 @dataclass
 class PartAsker:
-    """Asks the parts of pairs of frames that are at hand, one block of them.
+    """Evaluates the parts of pairs in one block of their frames, which are held smoothed.
 
-    Frames are held, smoothed, until the last of their pairs has been asked.
+    A frame is held until the last of its pairs has been evaluated.
     """
 
     search: Search
@@ -85,14 +85,14 @@ class PartAsker:
     def hold(
         self, frame: int, image: MaskedImage, smoothed: ScoreImage | None = None
     ) -> ScoreImage:
-        """Take note of a frame, or of the block of it; as it is `smoothed`, where that is known."""
+        """Hold a frame, or the block of it, smoothed if it is not yet; returns it smoothed."""
         begin = [side.start for side in self.search.blocks[self.block].moving]
         smoothed = smoothed or make_score_image(image.values, _smooth_mask(image.mask), begin)
         self._held[frame] = smoothed
         return smoothed
 
     def compute_scores(self, row: int, shift: Floats, inverted: bool) -> PartScores | None:
-        """What the parts say of a pair; None where a frame is not at hand."""
+        """Compute the scores of a pair's parts; None if one of its frames is not held."""
         reference, moving = (self._held.get(frame) for frame in self.pairs[row].tolist())
         if reference is None or moving is None:
             return None
@@ -100,15 +100,15 @@ class PartAsker:
         return compute_scores(reference, moving, shift, self._grid, -1 if inverted else 1)
 
     def release(self, row: int) -> None:
-        """Let go of frames whose last pair this row is."""
+        """Drop the frames whose last pair is in this row."""
         for frame in set(self.pairs[row].tolist()):
             if self._last[frame] == row:
                 self._held.pop(frame, None)
 
     def compute_steps(self, scores: Sequence[PartScores | None]) -> NDArray[np.float32]:
-        """By how much each part moves the shift of each pair (pairs, places, axes), pixels.
+        """Compute by how much each part moves the shift of each pair (pairs, places, axes), pixels.
 
-        NaN where nothing is known of a pair, or where there is no part.
+        NaN for pairs without scores, and for places without a part.
         """
         steps = np.full((len(scores), self._grid.places, len(self._moves)), np.nan, np.float32)
         rows = [row for row, known in enumerate(scores) if known is not None]
@@ -119,7 +119,7 @@ class PartAsker:
 
 
 def find_part_centres(method: Method) -> NDArray[np.float64]:
-    """Find the middle of every part of the frame (places, axes), pixels; NaN: no such part."""
+    """Find the centre of every part of the frame (places, axes), pixels; NaN: no such part."""
     grid = PartGrid.make(method.search.shape)
     centres = np.full((grid.places, len(grid.edges)), np.nan)
     begin = [side.start for side in method.whole_region]
@@ -133,7 +133,7 @@ def find_last_rows(pairs: Ints) -> dict[int, int]:
 
 
 def ask_block(asked: MeasuredPairs, source: FrameSource, method: Method) -> BlockScores:
-    """Ask the parts of pairs in one block of their frames, on a worker; each is read once."""
+    """Compute the scores of pairs in one block of their frames, on a worker; each is read once."""
     method = replace(method, search=make_search(method, asked.centres))
     camera_images = read_camera_images(method, source.frame_shape, asked.block)
     common = read_common_mask(source, asked.block, method)
@@ -153,13 +153,13 @@ def ask_block(asked: MeasuredPairs, source: FrameSource, method: Method) -> Bloc
 
 
 def finish_asking(result: BlockScores, source: FrameSource, method: Method) -> NDArray[np.float32]:
-    """The steps (pairs, places, axes) of pairs whose blocks have all been asked."""
+    """Compute the steps (pairs, places, axes) of pairs from the scores of all their blocks."""
     asker = PartAsker(make_search(method, result.asked.centres), result.asked.pairs)
     return asker.compute_steps(result.scores)
 
 
 def _smooth_mask(mask: CachedMask) -> SmoothedMask:
-    """The smoothed mask, from the mask's cache."""
+    """Get the smoothed mask from the mask's cache, or make it."""
     if SMOOTHED_MASK not in mask.cache:
         mask.cache[SMOOTHED_MASK] = SmoothedMask.make(mask.pixels)
     smoothed: SmoothedMask = mask.cache[SMOOTHED_MASK]
@@ -167,7 +167,7 @@ def _smooth_mask(mask: CachedMask) -> SmoothedMask:
 
 
 def _crop(image: ScoreImage, region: Slices | None) -> ScoreImage:
-    """Cut a region out; None: the image itself."""
+    """Crop an image to a region; None: the image itself."""
     if region is None:
         return image
     begin = tuple(at + side.start for at, side in zip(image.begin, region, strict=True))
