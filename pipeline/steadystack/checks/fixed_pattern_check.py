@@ -89,7 +89,7 @@ def check_fixed_pattern(
     frames = np.flatnonzero(has_shift(shifts))
     if len(frames) < 2 * FEWEST_FRAMES:
         few = Sample(source, crop_to_middle(method), size, frames, np.ones(len(frames)))
-        return _look_at_few(few, table, shifts)
+        return _examine_few(few, table, shifts)
     if np.count_nonzero(table.ok) < FEWEST_CHECKED:
         return None
     apart = np.abs(shifts[frames] - shifts[frames[len(frames) // 2]])
@@ -106,10 +106,10 @@ def check_fixed_pattern(
     if is_told or method.fixed_pattern is not None:
         return slopes
     effect = _remeasure(sample, method, table, solved, shifts, left_out)
-    return _ask_at_rest(_choose_larger(effect, slopes), sample, table, shifts)
+    return _add_changes_at_rest(_choose_larger(effect, slopes), sample, table, shifts)
 
 
-def _look_at_few(
+def _examine_few(
     sample: Sample, table: PairTable, shifts: NDArray[np.float64]
 ) -> FixedPatternEffect | None:
     """Find what the shifts (frames, axes) leave unexplained in a few frames; None: nothing.
@@ -205,7 +205,7 @@ def is_at_rest(effect: FixedPatternEffect) -> bool:
     return effect.with_it < max(NO_MOTION_PX, AT_REST * effect.noise)
 
 
-def _ask_at_rest(
+def _add_changes_at_rest(
     effect: FixedPatternEffect | None,
     sample: Sample,
     table: PairTable,

@@ -150,7 +150,7 @@ def _judge_field(setup: Setup, found: FieldOfView) -> FieldOfView:
         return replace(found, boxes=())
     rest, known = _solve_pairs_of(frames, without)
     found = replace(found, error=whole.error, error_without=rest.error)
-    return found if _is_told_better(whole, solved, rest, known) else replace(found, boxes=())
+    return found if _is_more_precise(whole, solved, rest, known) else replace(found, boxes=())
 
 
 def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
@@ -215,12 +215,12 @@ def _find_strange_parts_in(probe: Probe, frames: Ints, table: PairTable) -> Stra
     rest, without = _solve_pairs_of(frames, _measure_pairs_of(probe, frames, probe.mask(boxes)))
     names = name_parts(parts, len(probe.region))
     found = StrangeParts(len(frames), of, parts, names, whole.error, rest.error)
-    if not _is_told_better(whole, solved, rest, without):
+    if not _is_more_precise(whole, solved, rest, without):
         return found
     return replace(found, boxes=_list_corners(boxes))
 
 
-def _is_told_better(whole: Trial, solved: FrameTable, rest: Trial, without: FrameTable) -> bool:
+def _is_more_precise(whole: Trial, solved: FrameTable, rest: Trial, without: FrameTable) -> bool:
     """Whether pairs without some of the frame give more precise shifts, or different ones."""
     if rest.found < FOUND * whole.found:
         return False

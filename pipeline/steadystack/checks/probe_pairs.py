@@ -113,7 +113,7 @@ def check_majority(
     probe = Probe(setup, _search_around(solved, setup.method), client)
     try:
         boxes = list_boxes(probe.region, parts)
-        rest = probe.measure(pairs, source=probe.mask(boxes), ask=False)
+        rest = probe.measure(pairs, source=probe.mask(boxes), evaluate_parts=False)
     except RunError:
         return MajorityCheck(parts, 0)
     rest = rest.select_pairs(np.flatnonzero(rest.ok))

@@ -67,16 +67,18 @@ class Probe:
         *,
         source: FrameSource | None = None,
         method: Method | None = None,
-        ask: bool = True,
+        evaluate_parts: bool = True,
     ) -> PairTable:
         """Measure pairs (pairs, 2) of frames, from other frames or by another method if given.
 
-        Without `ask`, parts are not evaluated, unless that is needed since their weights differ.
+        Without `evaluate_parts`, parts are only evaluated if their weights in the shifts differ.
         """
         method = replace(method or self.method, may_lack_box=source is not None)
         source = source or self.setup.series.source
-        if not ask and (self.part_weight is None or not np.isfinite(self.part_weight).any()):
-            method = replace(method, asks_parts=False)
+        if not evaluate_parts and (
+            self.part_weight is None or not np.isfinite(self.part_weight).any()
+        ):
+            method = replace(method, evaluates_parts=False)
         if method.initial_shifts is not None:
             centres = find_pair_centres(method, pairs)
             assert centres is not None
@@ -143,7 +145,7 @@ class EqualPlanes(ChangedFrames):
 def _measure_way(way: tuple[FrameSource, Method], pairs: Ints, probe: Probe) -> PairTable:
     """A task: measure pairs from frames by a method."""
     source, method = way
-    return probe.measure(pairs, source=source, method=method, ask=False)
+    return probe.measure(pairs, source=source, method=method, evaluate_parts=False)
 
 
 def make_grid(region: Slices) -> PartGrid:

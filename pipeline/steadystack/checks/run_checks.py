@@ -109,7 +109,7 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     if len(usable) > MOST_ROWS:
         usable = sample_pairs(table, usable, MOST_ROWS)
     evidence = _Evidence(setup, table.select_pairs(usable), solved, masked, left_out, in_windows)
-    found |= _look_for_each(evidence, client)
+    found |= _make_in_tasks(evidence, client)
     found |= _make(
         {
             PROBES: partial(check_probe_pairs, setup, table, solved, client),
@@ -151,7 +151,7 @@ def _write(
     return written | {FAILED_CHECKS: json.dumps(failed)}
 
 
-def _look_for_each(evidence: _Evidence, client: Engine) -> dict[str, Any]:
+def _make_in_tasks(evidence: _Evidence, client: Engine) -> dict[str, Any]:
     """Make the checks that are tasks by themselves; the result of one that fails is a `Failure`."""
     source = evidence.setup.series.source
     if source.in_memory or source.frame_count > MOST_FRAMES:
@@ -159,10 +159,10 @@ def _look_for_each(evidence: _Evidence, client: Engine) -> dict[str, Any]:
     names = [LOCAL_MOTION, FIXED_PATTERN_EFFECT, SHARPNESS, MASK]  # the longest first
     if evidence.in_windows:
         names = [LOCAL_MOTION, SHARPNESS]
-    return dict(run_tasks(client, _look_for, ((name, name) for name in names), evidence))
+    return dict(run_tasks(client, _make_check, ((name, name) for name in names), evidence))
 
 
-def _look_for(name: str, evidence: _Evidence) -> Any:
+def _make_check(name: str, evidence: _Evidence) -> Any:
     """A task: make one of these checks."""
     setup, table, solved = evidence.setup, evidence.table, evidence.solved
     source, method = setup.series.source, setup.method
@@ -170,13 +170,13 @@ def _look_for(name: str, evidence: _Evidence) -> Any:
         return check_moving_parts(source, method, table, solved, setup.series.comparable_sizes)
     if name == FIXED_PATTERN_EFFECT:
         found = check_fixed_pattern(source, method, setup.size, table, solved, evidence.left_out)
-        return _ask_what_repeats(_ask_what_is_separable(found, setup, solved), evidence)
+        return _add_repeats(_add_separable_share(found, setup, solved), evidence)
     if name == SHARPNESS:
         return check_sharpness(setup, solved)
     return check_mask(evidence.masked, table)
 
 
-def _ask_what_is_separable(
+def _add_separable_share(
     found: FixedPatternEffect | None, setup: Setup, solved: FrameTable
 ) -> FixedPatternEffect | None:
     """Add how much the scene's motion separates from a fixed pattern estimated from the series."""
@@ -189,7 +189,7 @@ def _ask_what_is_separable(
     return tell_separable(found, sample, shifts[frames])
 
 
-def _ask_what_repeats(
+def _add_repeats(
     found: FixedPatternEffect | None, evidence: _Evidence
 ) -> FixedPatternEffect | None:
     """Add the share of blocks that frames repeat exactly, and how far that may pull shifts.

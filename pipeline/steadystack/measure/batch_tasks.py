@@ -18,7 +18,7 @@ from steadystack.measure.method import (
     read_common_mask,
     reuse_mask,
 )
-from steadystack.measure.part_steps import PartAsker, find_last_rows
+from steadystack.measure.part_steps import PartEvaluator, find_last_rows
 from steadystack.model import (
     FRAME_RESULTS,
     FrameSource,
@@ -50,27 +50,27 @@ class HeldFrames:
     _frames: dict[int, tuple[MaskedImage, ReadSummary, ScoreImage | None]] = field(
         default_factory=dict
     )
-    _lately: list[tuple[Search, CachedMask, dict[int, MaskedImage]]] = field(default_factory=list)
+    _recent: list[tuple[Search, CachedMask, dict[int, MaskedImage]]] = field(default_factory=list)
 
     def keep_only(self, frames: Collection[int]) -> None:
         """Drop all frames except these."""
         for frame in self._frames.keys() - set(frames):
             del self._frames[frame]
-            for _, _, images in self._lately:
+            for _, _, images in self._recent:
                 images.pop(frame, None)
 
     def begin(self, search: Search, common: CachedMask) -> CachedMask:
         """Begin a batch with a search; returns the common mask, the one already held if any."""
-        known = [one for one in self._lately if one[0] == search]
-        others = [one for one in self._lately if one[0] != search]
-        self._lately = [*others[-1:], *(known or [(search, common, {})])]
-        return self._lately[-1][1]
+        known = [one for one in self._recent if one[0] == search]
+        others = [one for one in self._recent if one[0] != search]
+        self._recent = [*others[-1:], *(known or [(search, common, {})])]
+        return self._recent[-1][1]
 
     def get(self, frame: int) -> tuple[MaskedImage, ReadSummary, ScoreImage | None] | None:
         """Get a frame for the batch that was begun; None: not held."""
         if frame not in self._frames:
             return None
-        search, common, images = self._lately[-1]
+        search, common, images = self._recent[-1]
         image, summary, smoothed = self._frames[frame]
         if frame not in images:
             masks = [common, *(other.mask for other in images.values())]
@@ -85,7 +85,7 @@ class HeldFrames:
         if summary.pair_status is PairStatus.OK:
             alone = replace(image, mask=CachedMask(image.mask.pixels), cache={})
             self._frames[frame] = alone, summary, smoothed
-            self._lately[-1][2][frame] = image
+            self._recent[-1][2][frame] = image
 
 
 def measure_batch(
@@ -108,9 +108,9 @@ def measure_batch(
         centres = find_pair_centres(method, pairs)
     method = replace(method, search=make_search(method, centres))
     summaries: dict[int, ReadSummary] = {}
-    asker = PartAsker(method.search, pairs) if method.asks_parts else None
-    terms = _iterate_terms(pairs, centres, 0, source, method, summaries, asker, held)
-    result = _register_batch(pairs, centres, terms, summaries, method.search, asker)
+    evaluator = PartEvaluator(method.search, pairs) if method.evaluates_parts else None
+    terms = _iterate_terms(pairs, centres, 0, source, method, summaries, evaluator, held)
+    result = _register_batch(pairs, centres, terms, summaries, method.search, evaluator)
     if method.widen and centres is None:
         _search_everywhere(result, source, method)
     return result
@@ -169,14 +169,14 @@ def _iterate_terms(
     source: FrameSource,
     method: Method,
     summaries: dict[int, ReadSummary],
-    asker: PartAsker | None = None,
+    evaluator: PartEvaluator | None = None,
     lasting: HeldFrames | None = None,
 ) -> Iterator[Terms | None]:
     """Yield the terms of every pair in a block, None if one of its frames cannot be used.
 
     None also if the frames do not overlap anywhere in the search. The summary of every frame that
     is read is added to `summaries` before the terms of its first pair are yielded. A frame is held
-    from its first pair to its last, and kept in `lasting`; it is also passed to `asker`.
+    from its first pair to its last, and kept in `lasting`; it is also passed to `evaluator`.
     """
     camera_images = read_camera_images(method, source.frame_shape, block)
     common = read_common_mask(source, block, method)
@@ -199,8 +199,8 @@ def _iterate_terms(
                 )
             if image is not None:
                 held[frame] = image
-                if asker is not None:
-                    smoothed = asker.hold(frame, image, smoothed)
+                if evaluator is not None:
+                    smoothed = evaluator.hold(frame, image, smoothed)
                 if lasting is not None and known is None:
                     lasting.add(frame, image, summaries[frame], smoothed)
         alone = len(search.blocks) == 1 and not all(
@@ -224,11 +224,11 @@ def _register_batch(
     terms: Iterable[Terms | None],
     summaries: dict[int, ReadSummary],
     search: Search,
-    asker: PartAsker | None = None,
+    evaluator: PartEvaluator | None = None,
 ) -> BatchResult:
     """Register pairs by their terms; `summaries` may be filled while these are iterated.
 
-    The parts of pairs are evaluated by `asker`.
+    The parts of pairs are evaluated by `evaluator`.
     """
     ndim = len(search.shape)
     table = PairTable.unmeasured(pairs, 0, ndim)
@@ -242,12 +242,14 @@ def _register_batch(
     for row, registration in enumerate(register_surfaces(surfaces, search)):
         _set_row(table, row, registration)
         covariance[row] = registration.covariance
-        if asker is not None:
+        if evaluator is not None:
             if registration.status is PairStatus.OK:
-                scores[row] = asker.compute_scores(row, registration.shift, registration.ncc < 0)
-            asker.release(row)
-    if asker is not None:
-        table.part_step[:] = asker.compute_steps(scores)
+                scores[row] = evaluator.compute_scores(
+                    row, registration.shift, registration.ncc < 0
+                )
+            evaluator.release(row)
+    if evaluator is not None:
+        table.part_step[:] = evaluator.compute_steps(scores)
     frames = np.array(sorted(summaries), np.int64)
     read = [summaries[frame] for frame in frames.tolist()]
     columns = {

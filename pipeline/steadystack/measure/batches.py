@@ -26,7 +26,12 @@ from steadystack.measure.batch_tasks import (
 from steadystack.measure.budget import BatchSize
 from steadystack.measure.centres import group_by_cell
 from steadystack.measure.method import Method
-from steadystack.measure.part_steps import BlockScores, MeasuredPairs, ask_block, finish_asking
+from steadystack.measure.part_steps import (
+    BlockScores,
+    MeasuredPairs,
+    compute_block_scores,
+    finish_scores,
+)
 from steadystack.model import (
     FRAME_FIELDS,
     PAIR_RESULTS,
@@ -69,8 +74,8 @@ class MeasuredBefore:
             pairs = zip(known.reference.tolist(), known.moving.tolist(), strict=True)
             to_do = known.to_do
             rows = {pair: row for row, pair in enumerate(pairs) if not to_do[row]}
-            asked = zip(table.reference.tolist(), table.moving.tolist(), strict=True)
-            found = np.array([rows.get(pair, -1) for pair in asked], np.int64)
+            wanted = zip(table.reference.tolist(), table.moving.tolist(), strict=True)
+            found = np.array([rows.get(pair, -1) for pair in wanted], np.int64)
             taken = np.flatnonzero((found >= 0) & table.to_do)
             table.take_results(taken, known, found[taken])
             frames = np.unique([table.reference[taken], table.moving[taken]])
@@ -183,22 +188,22 @@ def _run_blocks(
     )
     measured = run_trees(client, measure_block, BlockResult.plus, finish_batch, trees, *shared)
 
-    if not method.asks_parts:
+    if not method.evaluates_parts:
         yield from ((batch, result) for (batch, _), result in measured)
         return
 
-    def make_questions() -> Iterator[tuple[Any, list[MeasuredPairs]]]:
+    def make_part_tasks() -> Iterator[tuple[Any, list[MeasuredPairs]]]:
         for (batch, centres), result in measured:
             if isinstance(result, Failure):
                 failed.append((batch, result))
                 continue
             table = result.table
             pairs = np.stack([table.reference, table.moving], axis=1)
-            asked = MeasuredPairs(pairs, centres, table.shift, table.ncc < 0)
-            yield (batch, result), [replace(asked, block=block) for block in blocks]
+            of_batch = MeasuredPairs(pairs, centres, table.shift, table.ncc < 0)
+            yield (batch, result), [replace(of_batch, block=block) for block in blocks]
 
     answers = run_trees(
-        client, ask_block, BlockScores.plus, finish_asking, make_questions(), *shared
+        client, compute_block_scores, BlockScores.plus, finish_scores, make_part_tasks(), *shared
     )
     for (batch, result), steps in answers:
         yield from failed

@@ -16,7 +16,7 @@ from steadystack.register import Search
 # Transformed pixels per task: about half a second on one core.
 TASK_PIXELS = 1e8
 # With fewer frames held at a time, most would be prepared again for the next pairs.
-FEWEST_READY = 8
+FEWEST_HELD = 8
 # Fewest tasks per thread, so that others can take over from a slow one.
 ROUNDS = 2
 
@@ -117,7 +117,7 @@ class BatchSize:
             cls._keeping(keep, memory, search, pixel_bytes, chunk_bytes, one_mask, conditioned)
             for keep in choices
         ]
-        return next((size for size in sizes if size.frames >= FEWEST_READY), sizes[-1])
+        return next((size for size in sizes if size.frames >= FEWEST_HELD), sizes[-1])
 
     @classmethod
     def _keeping(

@@ -96,7 +96,7 @@ class Sample:
 
     def measured(self, pairs: Ints, pattern: Floats | None) -> PairTable:
         """Measure pairs (n, 2) of frames of the series with a fixed pattern subtracted."""
-        source, method = self.source, replace(self.method, asks_parts=False)
+        source, method = self.source, replace(self.method, evaluates_parts=False)
         if pattern is not None:  # it is the first channel's
             source = (*source.channels, source)[0]
             method = replace(method, fixed_pattern=self.on_frame(pattern))

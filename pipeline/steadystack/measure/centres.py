@@ -81,15 +81,15 @@ def find_cheapest_cell(centres: Ints, pairs: Ints, search: Search) -> tuple[int,
     """
     if len(pairs) > STRETCHES * STRETCH:
         starts = np.linspace(0, len(pairs) - STRETCH, STRETCHES).astype(int)
-        looked_at = np.unique(starts[:, None] + np.arange(STRETCH))
+        sample = np.unique(starts[:, None] + np.arange(STRETCH))
     else:
-        looked_at = np.arange(len(pairs))
+        sample = np.arange(len(pairs))
     lags = np.array(search.window.shape)
     whole = 2 * np.abs(centres).max(axis=0, initial=0) + 1
     best, least, side = whole, np.inf, lags | 1
     while True:
         side = np.minimum(side, whole)
-        cost = _estimate_cost(centres[looked_at], pairs[looked_at], side, search)
+        cost = _estimate_cost(centres[sample], pairs[sample], side, search)
         if cost <= least:
             best, least = side, cost
         if (side == whole).all():

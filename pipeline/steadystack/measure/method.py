@@ -72,7 +72,7 @@ class Method:
     places : positions of the windows of frames (frames, axes), px; None: frames are read as a whole
     cell : centres within boxes with these sides, px, share transforms
     widen : whether pairs without a shift in the search are searched for at every lag
-    asks_parts : whether the parts of the frame are evaluated; no shift depends on it
+    evaluates_parts : whether the parts of the frame are evaluated; no shift depends on it
     may_lack_box : whether frames may have an invalid box, which is then faster; shifts change by
         rounding only
     """
@@ -87,7 +87,7 @@ class Method:
     places: NDArray[np.int64] | None = None
     cell: tuple[int, ...] = ()
     widen: bool = False
-    asks_parts: bool = True
+    evaluates_parts: bool = True
     may_lack_box: bool = False
 
     @property

@@ -53,20 +53,20 @@ class MeasuredPairs:
 class BlockScores:
     """The scores of pairs in one block of their frames, or in several together."""
 
-    asked: MeasuredPairs
+    measured: MeasuredPairs
     scores: list[PartScores | None]
 
     def plus(self, other: BlockScores) -> BlockScores:
         """Add those of another block; a pair without scores in one of the blocks has none."""
         both = zip(self.scores, other.scores, strict=True)
         return BlockScores(
-            self.asked,
+            self.measured,
             [one.add(two) if one is not None and two is not None else None for one, two in both],
         )
 
 
 @dataclass
-class PartAsker:
+class PartEvaluator:
     """Evaluates the parts of pairs in one block of their frames, which are held smoothed.
 
     A frame is held until the last of its pairs has been evaluated.
@@ -132,30 +132,34 @@ def find_last_rows(pairs: Ints) -> dict[int, int]:
     return {int(frame): row for row, pair in enumerate(pairs) for frame in pair}
 
 
-def ask_block(asked: MeasuredPairs, source: FrameSource, method: Method) -> BlockScores:
+def compute_block_scores(
+    measured: MeasuredPairs, source: FrameSource, method: Method
+) -> BlockScores:
     """Compute the scores of pairs in one block of their frames, on a worker; each is read once."""
-    method = replace(method, search=make_search(method, asked.centres))
-    camera_images = read_camera_images(method, source.frame_shape, asked.block)
-    common = read_common_mask(source, asked.block, method)
-    asker = PartAsker(method.search, asked.pairs, asked.block)
+    method = replace(method, search=make_search(method, measured.centres))
+    camera_images = read_camera_images(method, source.frame_shape, measured.block)
+    common = read_common_mask(source, measured.block, method)
+    evaluator = PartEvaluator(method.search, measured.pairs, measured.block)
     seen, scores = set[int](), list[PartScores | None]()
-    for row, pair in enumerate(asked.pairs.tolist()):
-        known = bool(np.isfinite(asked.shifts[row]).all())
+    for row, pair in enumerate(measured.pairs.tolist()):
+        known = bool(np.isfinite(measured.shifts[row]).all())
         for frame in set(pair) - seen if known else ():
-            image, _ = prepare_block(source, frame, asked.block, method, camera_images, [common])
+            image, _ = prepare_block(source, frame, measured.block, method, camera_images, [common])
             if image is not None:
-                asker.hold(frame, image)
+                evaluator.hold(frame, image)
             seen.add(frame)
-        inverted = bool(asked.inverted[row])
-        scores.append(asker.compute_scores(row, asked.shifts[row], inverted) if known else None)
-        asker.release(row)
-    return BlockScores(asked, scores)
+        inverted = bool(measured.inverted[row])
+        scores.append(
+            evaluator.compute_scores(row, measured.shifts[row], inverted) if known else None
+        )
+        evaluator.release(row)
+    return BlockScores(measured, scores)
 
 
-def finish_asking(result: BlockScores, source: FrameSource, method: Method) -> NDArray[np.float32]:
+def finish_scores(result: BlockScores, source: FrameSource, method: Method) -> NDArray[np.float32]:
     """Compute the steps (pairs, places, axes) of pairs from the scores of all their blocks."""
-    asker = PartAsker(make_search(method, result.asked.centres), result.asked.pairs)
-    return asker.compute_steps(result.scores)
+    evaluator = PartEvaluator(make_search(method, result.measured.centres), result.measured.pairs)
+    return evaluator.compute_steps(result.scores)
 
 
 def _smooth_mask(mask: CachedMask) -> SmoothedMask:

@@ -103,7 +103,7 @@ def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPa
             return None
         return move_score_image(ready, task.linear[at], task.shift[at], task.middle)
 
-    for row, reference, moving in go_through_pairs(task.pairs, move):
+    for row, reference, moving in iterate_pairs(task.pairs, move):
         at = np.searchsorted(task.frames, task.pairs[row])
         middle = task.middle + task.shift[at].mean(axis=0)
         sign = task.get_sign(row)
@@ -113,7 +113,7 @@ def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPa
     return fitted
 
 
-def go_through_pairs(
+def iterate_pairs(
     pairs: NDArray[np.int64], move: Callable[[int], ScoreImage | None]
 ) -> Iterator[tuple[int, ScoreImage, ScoreImage]]:
     """Yield the rows of pairs with both frames usable, and these frames; each is moved once."""

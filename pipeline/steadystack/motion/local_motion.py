@@ -40,14 +40,14 @@ log = logging.getLogger(__name__)
 MOST_ROUNDS, STILL_PX, STILL_STD = 6, 0.02, 0.2
 # Numbers of boxes tried along the longest axis, most first; the smallest side of a box, pixels, by
 # number of axes; and the largest error, pixels, of a box's shift in a pair, median.
-COUNTS, SMALLEST_BOX, CARRIES = (12, 10, 8, 6, 5, 4, 3, 2), {2: 18, 3: 12}, 0.35
+COUNTS, SMALLEST_BOX, LARGEST_BOX_STD = (12, 10, 8, 6, 5, 4, 3, 2), {2: 18, 3: 12}, 0.35
 TRIED_PAIRS = 12
 SMALLEST_STD = 1e-4  # px, smallest error of a box in a pair
 MOST_BOXES = 256  # in volumes: estimating the prior takes longer with more
 # A node counts as measured if, along every axis, a measured box's centre is nearer than this, box
 # sides.
 NEAR_BOX = 0.7
-_Ask = Callable[[NDArray[np.intp], LocalField, BoxGrid], ScoredPairs]
+_Measure = Callable[[NDArray[np.intp], LocalField, BoxGrid], ScoredPairs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +99,12 @@ def solve_local_motion(
     RunError
         If a task fails.
     """
-    ask = _prepare_to_ask(source, pairs, method, client)
+    measure = _prepare_measuring(source, pairs, method, client)
     rows = _choose_rows(pairs, frames, only_near=True)
-    boxes, now = _choose_start(source.frame_shape, rows, frames, ask, grid)
+    boxes, now = _choose_start(source.frame_shape, rows, frames, measure, grid)
     for number in range(MOST_ROUNDS):
         before = now
-        now = _go_round(pairs, rows, before, frames, boxes, ask, anchor, robust, in_time)
+        now = _go_round(pairs, rows, before, frames, boxes, measure, anchor, robust, in_time)
         change = np.abs(now.field.values - before.field.values)
         still = np.maximum(STILL_PX, STILL_STD * now.std.reshape(change.shape))
         if number and not (change > still).any():
@@ -115,7 +115,7 @@ def solve_local_motion(
     return _fill_in(frames, now, boxes)
 
 
-def look_at_boxes(
+def measure_boxes_once(
     source: FrameSource,
     pairs: PairTable,
     frames: FrameTable,
@@ -130,21 +130,23 @@ def look_at_boxes(
     Returns the boxes, their shifts, and the most likely prior of fields. Parameters are as in
     `solve_local_motion`.
     """
-    ask = _prepare_to_ask(source, pairs, method, client)
+    measure = _prepare_measuring(source, pairs, method, client)
     rows = _choose_rows(pairs, frames, only_near=True)
-    boxes, start = _choose_start(source.frame_shape, rows, frames, ask)
-    seen = _go_round(pairs, rows, start, frames, boxes, ask, anchor, robust)
+    boxes, start = _choose_start(source.frame_shape, rows, frames, measure)
+    seen = _go_round(pairs, rows, start, frames, boxes, measure, anchor, robust)
     return boxes, seen.boxes, seen.prior
 
 
-def _prepare_to_ask(source: FrameSource, pairs: PairTable, method: Method, client: Engine) -> _Ask:
+def _prepare_measuring(
+    source: FrameSource, pairs: PairTable, method: Method, client: Engine
+) -> _Measure:
     """Make a function that measures boxes in the pairs of some rows, frames moved by a field."""
     shared = share_with_tasks(source, method, client)
 
-    def ask(rows: NDArray[np.intp], field: LocalField, boxes: BoxGrid) -> ScoredPairs:
-        return _ask_all(pairs, rows, field, boxes, client, shared)
+    def measure(rows: NDArray[np.intp], field: LocalField, boxes: BoxGrid) -> ScoredPairs:
+        return _measure_all(pairs, rows, field, boxes, client, shared)
 
-    return ask
+    return measure
 
 
 def _choose_rows(pairs: PairTable, frames: FrameTable, *, only_near: bool) -> NDArray[np.intp]:
@@ -158,20 +160,20 @@ def _choose_start(
     frame_shape: Sequence[int],
     rows: NDArray[np.intp],
     frames: FrameTable,
-    ask: _Ask,
+    measure: _Measure,
     grid: Sequence[int] | None = None,
 ) -> tuple[BoxGrid, _LocalRound]:
     """Choose boxes, between the nodes of a grid or the finest that can be measured; and start."""
     shape = tuple(frame_shape)
     if grid is None:
-        boxes = _choose_boxes(shape, rows, frames, ask)
+        boxes = _choose_boxes(shape, rows, frames, measure)
     else:
         boxes = BoxGrid(shape, tuple(count - 1 for count in grid))
     return boxes, _start(make_nodes(shape, [count + 1 for count in boxes.counts]), frames, boxes)
 
 
 def _choose_boxes(
-    shape: tuple[int, ...], rows: NDArray[np.intp], frames: FrameTable, ask: _Ask
+    shape: tuple[int, ...], rows: NDArray[np.intp], frames: FrameTable, measure: _Measure
 ) -> BoxGrid:
     """Choose the finest boxes whose shifts are measured well enough in pairs."""
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(TRIED_PAIRS, len(rows))).astype(int))]
@@ -184,8 +186,8 @@ def _choose_boxes(
         if (is_fine or min(cut, default=np.inf) < SMALLEST_BOX[len(shape)]) and count > COUNTS[-1]:
             continue
         nodes = make_nodes(shape, [count + 1 for count in counts])
-        scored = ask(chosen, _start(nodes, frames, boxes).field, boxes)
-        if np.sqrt(np.nanmedian(np.append(scored.variance, np.inf))) <= CARRIES:
+        scored = measure(chosen, _start(nodes, frames, boxes).field, boxes)
+        if np.sqrt(np.nanmedian(np.append(scored.variance, np.inf))) <= LARGEST_BOX_STD:
             break
     return boxes
 
@@ -202,7 +204,7 @@ def _start(nodes: Any, frames: FrameTable, boxes: BoxGrid) -> _LocalRound:
     return _LocalRound(LocalField(nodes, values.copy()), np.zeros(()), unknown, flat)
 
 
-def _ask_all(
+def _measure_all(
     pairs: PairTable,
     rows: NDArray[np.intp],
     field: LocalField,
@@ -231,14 +233,14 @@ def _go_round(
     before: _LocalRound,
     frames: FrameTable,
     boxes: BoxGrid,
-    ask: _Ask,
+    measure: _Measure,
     anchor: int,
     robust: bool,
     in_time: bool = False,
 ) -> _LocalRound:
     """Measure the shifts that remain beyond the fields, and find new fields."""
     field = before.field
-    scored = ask(rows, field, boxes)
+    scored = measure(rows, field, boxes)
     ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
     left, variance = _solve_boxes(ends, scored, len(frames.shift), anchor, robust)
     known = np.isfinite(scored.place)
@@ -296,7 +298,7 @@ def _fill_in(frames: FrameTable, last: _LocalRound, boxes: BoxGrid) -> FrameTabl
     unknown = ~np.isfinite(frames.shift).all(axis=1) | (frames.component != 0)
     status[unknown] = LocalStatus.UNKNOWN.code
     blank = unknown.reshape(-1, *(1 for _ in values.shape[1:]))
-    _tell(last, boxes, seen[~unknown])
+    _log_result(last, boxes, seen[~unknown])
     return replace(
         frames,
         nodes=last.field.nodes,
@@ -306,7 +308,7 @@ def _fill_in(frames: FrameTable, last: _LocalRound, boxes: BoxGrid) -> FrameTabl
     )
 
 
-def _tell(last: _LocalRound, boxes: BoxGrid, seen: Bools) -> None:
+def _log_result(last: _LocalRound, boxes: BoxGrid, seen: Bools) -> None:
     """Log the result."""
     counts = " x ".join(str(count + 1) for count in boxes.counts)
     apart = " x ".join(f"{side:.0f}" for side in boxes.sides)

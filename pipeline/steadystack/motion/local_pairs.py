@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from steadystack.measure import Method
 from steadystack.model import FrameSource
-from steadystack.motion.fit_tasks import FrameReader, MovedPairs, go_through_pairs
+from steadystack.motion.fit_tasks import FrameReader, MovedPairs, iterate_pairs
 from steadystack.motion.moved_images import move_by_field
 from steadystack.motion.pair_fit import match_contrast
 from steadystack.parts import PartGrid, ScoreImage, compute_scores
@@ -115,14 +115,14 @@ def score_pairs(task: PairsToScore, source: FrameSource, method: Method) -> Scor
         ready, at = reader.read(frame), task.find(frame)
         return None if ready is None else move_by_field(ready, task.field[at], task.boxes.shape)
 
-    for row, reference, moving in go_through_pairs(task.pairs, move):
-        told = ask_boxes(reference, moving, task.boxes, task.get_sign(row))
+    for row, reference, moving in iterate_pairs(task.pairs, move):
+        told = measure_boxes(reference, moving, task.boxes, task.get_sign(row))
         if told is not None:
             scored.step[row], scored.variance[row], scored.place[row] = told
     return scored
 
 
-def ask_boxes(
+def measure_boxes(
     reference: ScoreImage, moving: ScoreImage, boxes: BoxGrid, sign: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None:
     """Measure steps, variances and places (boxes, axes) in a pair; None: too few boxes are usable.

@@ -179,7 +179,7 @@ def find_fields_in_time(
         return *find_fields(boxes, prior, places), None
     among, to = (_correlate(each, boxes.places, prior.length) for each in (boxes.places, places))
     size, noise = float(np.sqrt((prior.size**2).mean())), np.median(boxes.variance[boxes.known])
-    by_frame, boxes = boxes, _tell_noise_apart(boxes, prior, anchor)
+    by_frame, boxes = boxes, _halve_variances(boxes, prior, anchor)
     values, vectors = np.linalg.eigh(among)
     seen = size**2 * values > LEAST_OF_NOISE * noise
     seen[-1] = True
@@ -204,7 +204,7 @@ def find_fields_in_time(
     return mean, std, chain
 
 
-def _tell_noise_apart(boxes: BoxShifts, prior: Prior, anchor: int) -> BoxShifts:
+def _halve_variances(boxes: BoxShifts, prior: Prior, anchor: int) -> BoxShifts:
     """Halve the variances of boxes, half of which come from the anchor's noise.
 
     The anchor itself gets the median of the other frames.

@@ -23,10 +23,10 @@ from steadystack.model import (
     PairTable,
 )
 from steadystack.motion.generators import count_turns
-from steadystack.motion.local_motion import look_at_boxes
+from steadystack.motion.local_motion import measure_boxes_once
 from steadystack.motion.local_pairs import BoxGrid
 from steadystack.motion.local_prior import TINY, BoxShifts, Prior, find_fields
-from steadystack.motion.series_motion import look_once
+from steadystack.motion.series_motion import measure_linear_once
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve import GraphFit
 
@@ -200,12 +200,14 @@ def choose_model(
     if why or parts is None:
         return ModelChoice("translation", {}, why)
     how: dict[str, Any] = {"anchor": anchor, "robust": robust, "client": client}
-    seen = look_once(source, pairs, frames, method, "affine", pixel_size=pixel_size, **how)
+    seen = measure_linear_once(
+        source, pairs, frames, method, "affine", pixel_size=pixel_size, **how
+    )
     strengths = measure_strengths(seen, len(source.frame_shape))
     if not strengths:
         return ModelChoice("translation", {}, f"fewer than {FEWEST_FRAMES} frames can be compared")
     linear = _choose_linear(strengths, parts)
-    local = measure_local_strength(*look_at_boxes(source, pairs, frames, method, **how))
+    local = measure_local_strength(*measure_boxes_once(source, pairs, frames, method, **how))
     explained = 0.0
     if linear.model != "translation":
         explained = max(
@@ -287,7 +289,7 @@ def measure_local_strength(grid: BoxGrid, boxes: BoxShifts, prior: Prior) -> Loc
     beside = []
     for moves in (boxes.off, predicted):
         # relative to the mean of the frames: they all share the anchor's noise
-        left = np.where(known, _take_linear_away(moves, boxes, known[..., 0]), 0)
+        left = np.where(known, _subtract_linear(moves, boxes, known[..., 0]), 0)
         beside.append(np.where(known, left - left.sum(axis=0) / count, 0))
     own, shared = ((beside[0] * moves).sum(axis=(0, 2)) / count[:, 0] for moves in beside)
     alone = own - noise - shared
@@ -296,7 +298,7 @@ def measure_local_strength(grid: BoxGrid, boxes: BoxShifts, prior: Prior) -> Loc
     return LocalStrength(size, left, float(follow[seen].mean()))
 
 
-def _take_linear_away(moves: Floats, boxes: BoxShifts, known: Bools) -> NDArray[np.float64]:
+def _subtract_linear(moves: Floats, boxes: BoxShifts, known: Bools) -> NDArray[np.float64]:
     """Subtract from the moves of boxes (frames, boxes, axes) a fit linear in their places.
 
     NaN for boxes that are not `known` (frames, boxes).

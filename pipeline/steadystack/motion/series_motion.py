@@ -136,7 +136,7 @@ def solve_motion(
     return _fill_in(pairs, frames, now, linear, shift, std, generators)
 
 
-def look_once(
+def measure_linear_once(
     source: FrameSource,
     pairs: PairTable,
     frames: FrameTable,

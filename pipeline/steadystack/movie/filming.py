@@ -199,11 +199,16 @@ def write_movie(
             )
         )
         _encode(
-            new, path, pictures, page.shape, movie.rate, lambda done: _tell(progress, done, total)
+            new,
+            path,
+            pictures,
+            page.shape,
+            movie.rate,
+            lambda done: _report_progress(progress, done, total),
         )
 
 
-def _tell(progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
+def _report_progress(progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
     if progress is not None:
         progress(done, total)
 

@@ -70,7 +70,7 @@ from steadystack.quality.static_findings import (
 # are otherwise not known at all; the second number is for a pull that coarse detail shows.
 MOST_LACKING, MOST_HELD = 3.0, 20.0
 # The subjects of the checks, in the order of `CHECKED`.
-LOOKED_AT = (
+SUBJECTS = (
     "what stands still in the camera",
     "what moves independently",
     "what the mask excludes",
@@ -298,7 +298,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
 
 def _find_failed_checks(attributes: Mapping[Any, Any]) -> Iterator[Finding]:
     """Find checks that failed, as the faults that they look for may be present."""
-    names = dict(zip(CHECKED, LOOKED_AT, strict=True))
+    names = dict(zip(CHECKED, SUBJECTS, strict=True))
     for name, reason in read_failed_checks(attributes).items():
         yield Finding(
             Trust.CHECK,

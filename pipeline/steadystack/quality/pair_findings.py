@@ -23,7 +23,7 @@ from steadystack.quality.advice import AdviceSettings
 LARGE_RESIDUAL_PX = 1.0
 # Pairs of one separation, at least this many, are off if their mean residual is more than this many
 # standard errors, this many pixels, and this share of their mean shift.
-FEWEST_OF_LAG, OFF_ERRORS, OFF_PX, OFF_PART = 30, 6.0, 0.005, 0.05
+FEWEST_OF_SEPARATION, OFF_ERRORS, OFF_PX, OFF_SHARE = 30, 6.0, 0.005, 0.05
 # Shares of frames or pairs above which the verdict is "check", and "unreliable".
 FEW, MANY = 0.05, 0.5
 # If more than this share of the pairs end at the edge of the search, the others are those that move
@@ -235,7 +235,7 @@ def find_biased_separations(
     worst: tuple[float, int, float] | None = None
     for separation in np.unique(np.abs(apart[used])).tolist():
         rows = used & (np.abs(apart) == separation)
-        if rows.sum() < FEWEST_OF_LAG:
+        if rows.sum() < FEWEST_OF_SEPARATION:
             continue
         direction = np.sign(apart[rows])[:, None]
         residual, shift = frames.residual[rows] * direction, pairs.shift[rows] * direction
@@ -243,7 +243,7 @@ def find_biased_separations(
         size = float(np.linalg.norm(offset))
         share = size / max(float(np.linalg.norm(shift.mean(axis=0))), 1e-9)
         certain = bool((np.abs(offset) > OFF_ERRORS * error).any())
-        if certain and size > OFF_PX and share > OFF_PART and (worst is None or share > worst[0]):
+        if certain and size > OFF_PX and share > OFF_SHARE and (worst is None or share > worst[0]):
             worst = share, separation, size
     if worst is not None:
         share, separation, size = worst
