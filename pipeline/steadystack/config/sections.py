@@ -276,8 +276,7 @@ class ClusterSection(Section):
     )
     lost_after: Silence = Field(
         15.0,
-        description="seconds without a sign of life after which the tasks of a host go to other "
-        "workers",
+        description="seconds without contact after which the tasks of a host go to other workers",
     )
     worker_timeout: (
         Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra=SECOND)] | None

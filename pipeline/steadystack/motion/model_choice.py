@@ -151,7 +151,7 @@ class ModelChoice:
         beside = ""
         if self.local is not None and self.local.size:
             beside = (
-                f", and their parts smoothly by {self.local.size:.2g} px, each alone by "
+                f", and their parts smoothly by {self.local.size:.2g} px, individually by "
                 f"{self.local.alone:.2g} px"
             )
         return (
