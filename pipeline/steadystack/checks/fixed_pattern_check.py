@@ -49,7 +49,7 @@ LEAST_GAIN = 0.1  # of the median gain: below this, or above its inverse, frames
 # they are pulled by more than this, px, and by this many standard errors, as they are few. (Of 24
 # random series that were right, two seemed to be pulled by 6 and 7 %, at four errors; three with
 # spots that stand still were pulled at eleven or more.)
-LOST_PX, LOST_ERRORS = 0.15, 7.0
+PULLED_PX, PULLED_ERRORS = 0.15, 7.0
 # If something stands still, most pairs across jumps lose at least this share of their NCC. (Of 19
 # random series without spots none lost more than 0.5 %; those pulled by spots by more than three
 # times their stated error all lost 0.9 % or more.)
@@ -267,7 +267,7 @@ def _compare(
     tells_more = pull * alike.error > alike_pull * moved.error
     is_larger_share = pull * alike.without_it > alike_pull * moved.without_it
     hides = alike_pull > KNOWN_ERRORS * alike.error and not is_larger_share  # what `alike` finds
-    is_found = pull > max(LOST_PX, LOST_ERRORS * moved.error)
+    is_found = pull > max(PULLED_PX, PULLED_ERRORS * moved.error)
     is_found = is_found and (loss is None or loss > LEAST_LOSS)
     told = moved if is_found and tells_more and not hides else alike
     most_pull = abs(pull) + 2 * moved.error

@@ -50,7 +50,7 @@ PAIRS, FEWEST, FOUND = 8, 4, 0.75
 # Parts that do not move with the others are searched for in this many frames, with pairs of these
 # separations among them, if this share of the pairs has a shift. Without such parts, the pairs'
 # information has to be this many times as large.
-FRAMES_OF_PARTS, STEPS_OF_PARTS, LEAST_KNOWN = 16, (1, 3), 0.5
+FRAMES_OF_PARTS, SEPARATIONS_OF_PARTS, LEAST_KNOWN = 16, (1, 3), 0.5
 MORE_KNOWN = 2.0
 # A series hardly moves if its pairs move by less than HARDLY times their errors, and stands still
 # below STILL times. One part causes this if pairs without it move by more than MOVES times their
@@ -76,7 +76,7 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
     """
     if len(setup.method.search.blocks) > 1:
         return Pilot(), None
-    found = _find_of_camera(setup)
+    found = _find_camera_defects(setup)
     without = leave_out_found(setup, found)
     method = without.method
     apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
@@ -113,11 +113,11 @@ def try_pairs(setup: Setup) -> tuple[Pilot, PairTable | None]:
 
 def find_what_to_leave_out(setup: Setup) -> Pilot:
     """Find defects of the camera, the area without scene, and parts that move by themselves."""
-    pilot = _find_of_camera(setup)
+    pilot = _find_camera_defects(setup)
     return replace(pilot, parts=find_strange_parts(setup, pilot))
 
 
-def _find_of_camera(setup: Setup) -> Pilot:
+def _find_camera_defects(setup: Setup) -> Pilot:
     """Find where frames show no scene, and pixels and lines of the camera elsewhere.
 
     The latter are searched for everywhere if shifts are no more precise without that area.
@@ -188,14 +188,14 @@ def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
 
 
 def _measure_pairs_of(probe: Probe, frames: Ints, source: FrameSource | None = None) -> PairTable:
-    """Measure pairs of some frames, with the separations `STEPS_OF_PARTS` among them."""
-    pairs = select_pairs(len(frames), "separations", separations=STEPS_OF_PARTS)
+    """Measure pairs of some frames, with the separations `SEPARATIONS_OF_PARTS` among them."""
+    pairs = select_pairs(len(frames), "separations", separations=SEPARATIONS_OF_PARTS)
     return probe.measure(frames[pairs], source=source)
 
 
 def _solve_pairs_of(frames: Ints, table: PairTable) -> tuple[Trial, FrameTable]:
     """Solve pairs of some frames: how many have a shift, the frames' median error, px; solution."""
-    pairs = select_pairs(len(frames), "separations", separations=STEPS_OF_PARTS)
+    pairs = select_pairs(len(frames), "separations", separations=SEPARATIONS_OF_PARTS)
     solved = solve_shifts(table.select_frames(frames, pairs), leave_out_parts=False)
     errors = solved.shift_std[(solved.shift_std > 0).any(axis=1)]
     error = float(np.median(errors)) if errors.size else None

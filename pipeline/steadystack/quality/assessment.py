@@ -68,7 +68,7 @@ from steadystack.quality.static_findings import (
 
 # Errors of shifts that something pulls towards zero are at most this many times the shifts, which
 # are otherwise not known at all; the second number is for a pull that coarse detail shows.
-MOST_LACKING, MOST_HELD = 3.0, 20.0
+MOST_PULL, MOST_COARSE_PULL = 3.0, 20.0
 # The subjects of the checks, in the order of `CHECKED`.
 SUBJECTS = (
     "what stands still in the camera",
@@ -224,8 +224,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     if is_held_back(probes) and not (sharpness and gets_sharper(SharpnessCheck(**sharpness))):
         probes = replace(probes, excess=max(probes.excess, probes.coarse_excess))
         held = probes.coarse_pull / max(probes.coarse_moves - probes.coarse_pull, 1e-9)
-        lacks[:] = min(held, MOST_HELD)
-        lost = probes.coarse_pull if held > MOST_HELD else 0.0  # hardly any shift is left
+        lacks[:] = min(held, MOST_COARSE_PULL)
+        lost = probes.coarse_pull if held > MOST_COARSE_PULL else 0.0  # hardly any shift is left
     pattern = json.loads(attributes.get(FIXED_PATTERN_EFFECT, "null"))
     effect = FixedPatternEffect(**pattern) if pattern else None
     excess = max(probes.excess, 1.0)
@@ -233,9 +233,9 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
         excess = max(excess, 1 / max(effect.separable_share, LEAST_SEPARABLE))
     if effect is not None and is_pulled(effect) and effect.moving_share > MAJORITY:
         pulled = effect.without_it / max(effect.with_it, 1e-9) - 1
-        lacks = np.fmax(lacks, min(pulled, MOST_LACKING))
+        lacks = np.fmax(lacks, min(pulled, MOST_PULL))
     if is_held_along_z(probes):
-        lacks[0] = max(lacks[0], min(probes.plane_lacks, MOST_LACKING))
+        lacks[0] = max(lacks[0], min(probes.plane_lacks, MOST_PULL))
         along_z[0] = probes.plane_pull  # small steps are pulled by more than their share
     stale = effect.stale if effect is not None else 0.0
     codec = math.sqrt(2) * float(attributes.get(CODEC_STD, 0.0))

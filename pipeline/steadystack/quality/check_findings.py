@@ -22,7 +22,7 @@ from steadystack.model import (
     write_number,
 )
 from steadystack.quality.advice import AdviceSettings
-from steadystack.quality.static_findings import WINS, advise_on_what_holds_back
+from steadystack.quality.static_findings import WINS, advise_on_pulled_probes
 
 # Parts that stand still make shifts unreliable if they pull them by more than this.
 SPOILT_PX = 0.5
@@ -95,7 +95,7 @@ def ask_about_far_value(mask: MaskCheck | None, found: Sequence[Finding]) -> Ite
     )
 
 
-def find_unseen_left_out(field: FieldOfView | None) -> Iterator[Finding]:
+def find_area_left_out(field: FieldOfView | None) -> Iterator[Finding]:
     """Report that part of the frame shows no scene, and was not used."""
     if field is not None and field.boxes:
         yield Finding(
@@ -245,7 +245,7 @@ def advise_on_probes(
             f"in front of the scene?): {advice.detail}",
         )
     is_sharper = gets_sharper(sharpness)
-    yield from advise_on_what_holds_back(probes, advice, worst, is_sharper=is_sharper)
+    yield from advise_on_pulled_probes(probes, advice, worst, is_sharper=is_sharper)
     if probes.excess > FAR:
         spoils = probes.excess > TOO_FAR and probes.off > TOO_FAR_PX
         yield Finding(

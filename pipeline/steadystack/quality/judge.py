@@ -41,8 +41,8 @@ from steadystack.quality.check_findings import (
     advise_on_sharpness,
     ask_about_far_value,
     decides_alone,
+    find_area_left_out,
     find_parts_left_out,
-    find_unseen_left_out,
 )
 from steadystack.quality.pair_findings import (
     FEW,
@@ -57,8 +57,8 @@ from steadystack.quality.pair_findings import (
 from steadystack.quality.static_findings import (
     advise_on_fixed_pattern,
     advise_on_jumps,
+    advise_on_possible_pull,
     advise_on_repeats,
-    advise_on_what_may_win,
 )
 
 # The share of frames that may be lost with the verdict still "good": lost frames have a status, and
@@ -113,13 +113,13 @@ def judge_series(
     are_few = fixed_pattern is None or fixed_pattern.unexplained > 0  # too few for the check
     still = still or [
         *advise_on_jumps(fixed_pattern, advice),
-        *advise_on_what_may_win(None if are_few and strange else fixed_pattern, advice),
+        *advise_on_possible_pull(None if are_few and strange else fixed_pattern, advice),
     ]
     found = [
         *find_contradicting_channels(pairs, channels),
         *find_doubtful_pairs(pairs, frames, advice),
         *advise_on_repeats(fixed_pattern),
-        *find_unseen_left_out(field),
+        *find_area_left_out(field),
         *find_parts_left_out(frames, parts, advice),
         *strange,
         *_find_unknown_motion(choice),

@@ -71,7 +71,7 @@ def advise_on_fixed_pattern(
         )
 
 
-def advise_on_what_may_win(
+def advise_on_possible_pull(
     effect: FixedPatternEffect | None, advice: AdviceSettings
 ) -> Iterator[Finding]:
     """Report that something that stands still may outweigh the scene, although no pull was found.
@@ -158,7 +158,7 @@ def is_held_along_z(probes: ProbeCheck | None) -> bool:
     return probes.plane_excess > UNEVEN and probes.plane_pull > HELD_BACK_PX
 
 
-def advise_on_what_holds_back(
+def advise_on_pulled_probes(
     probes: ProbeCheck, advice: AdviceSettings, worst: Trust, *, is_sharper: bool
 ) -> Iterator[Finding]:
     """Report fine detail, or light along z, that pulls pairs towards zero; up to two findings.
