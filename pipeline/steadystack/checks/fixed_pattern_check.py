@@ -59,7 +59,7 @@ LEAST_LOSS = 0.006
 NOT_PULLED = 0.02
 # A pull of all pairs by more standard errors than this is not replaced by a smaller share.
 KNOWN_ERRORS = 4.0
-# If shifts differ by less than this, px, slopes tell a fixed pattern better than pairs.
+# If shifts differ by less than this, px, slopes show a fixed pattern better than pairs do.
 SMALL = 2.0
 # Pairs that move by less than this many times their noise are at rest; by less px they hardly move.
 AT_REST, HARDLY_PX = 3.0, 0.15

@@ -283,7 +283,7 @@ def measure_local_strength(grid: BoxGrid, boxes: BoxShifts, prior: Prior) -> Loc
         )
         predicted[:, some] = find_fields(others, prior, boxes.places[some])[0]
     known = (boxes.known & seen)[..., None]
-    count = np.maximum(known.sum(axis=0), 1)  # frames that know a box
+    count = np.maximum(known.sum(axis=0), 1)  # known frames of each box
     # half of the variance comes from the anchor's noise
     noise = (np.where(known, boxes.variance / 2, 0).sum(axis=0) / count).sum(axis=1)
     beside = []

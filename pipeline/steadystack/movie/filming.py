@@ -1,4 +1,4 @@
-"""Plan a movie of a series, as taken beside steady, and write it, by PyAV."""
+"""Plan a movie of a series, as recorded next to corrected, and write it with PyAV."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ CHANGES_PX, PART_CHANGES, DETAIL_CHANGES, DETAIL_DIFFERS = 0.1, 1.5, 1.3, 2.0
 OUTVOTED = 4.0
 # Shifts depend on one part if this share of pairs is lost without it, but not the second share
 # without another: then pairs are easily lost, as in scenes of coarse detail. (Of 110 random series
-# that were right one lost so many.)
+# that were right one lost that many.)
 LOST_WITHOUT_ONE, LOST_WITHOUT_NEXT = 0.8, 0.6
 # Fine detail of the mean lost by moving the frames: share, and standard errors. (Of 110 random
 # series that were right three lost 2 to 3 %, with an object that moves by itself.)
