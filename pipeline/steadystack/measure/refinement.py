@@ -130,7 +130,7 @@ def refine_shifts(
         for number, answers in count_steps(found, len(groups), what, "groups of frames"):
             if isinstance(answers, Failure):
                 raise RunError(
-                    f"the second pass (solve.refine) failed: {answers.reason}; the pairs are "
+                    f"refinement (solve.refine) failed: {answers.reason}; the pairs are "
                     "saved: `steadystack solve` tries again"
                 ) from answers.error
             group = groups[number]
