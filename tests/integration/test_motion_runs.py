@@ -36,6 +36,8 @@ SECTIONS = {
     "pairs": {"width": 3},
 }
 
+PLAIN = {"parts": None, "defects": None, "field_of_view": None, "max_shift": 16}
+
 
 def config(folder, **sections):
     output = {name: str(folder / f"{name}.zarr") for name in ("shifts", "corrected")}
@@ -361,3 +363,28 @@ def test_an_interpolation_of_shifts_alone_is_refused_before_work_starts(image):
         make_config(sections)
     assert make_config({**sections, "output": {"shifts": "s.zarr"}}).motion.is_more_than_shift
     assert make_config({**sections, "motion": {"model": "translation"}}).output.shifts == "s.zarr"
+
+
+UNMODELLED = [
+    ("rigid", 0.0, 0.0, ""),
+    ("rigid", 0.002, 0.0, "similarity"),
+    ("rigid", 0.0, 0.002, "affine"),
+    ("similarity", 0.002, 0.0, ""),
+    ("similarity", 0.002, 0.002, "affine"),
+    ("affine", 0.002, 0.002, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "scale", "shear", "suits"), slow_but([UNMODELLED[1], UNMODELLED[3]], UNMODELLED)
+)
+def test_frames_that_turn_fast_and_stretch_beyond_their_model_are_told(model, scale, shear, suits):
+    """Pairs far apart, which show slow growth, turn too far to be compared part by part."""
+    frames = turned_series(5, count=12, step=0.6, scale=scale, shear=shear).frames
+    found = steadystack.estimate_shifts(frames, motion={"model": model}, **PLAIN)
+    told = json.loads(found.attrs["unmodelled_motion"])
+    after = {"rigid": ["scale", "shear"], "similarity": ["shear"], "affine": []}[model]
+    assert list(told["strengths"] if told else []) == after
+    advice = [f["words"] for f in json.loads(found.attrs["verdict_reasons"])]
+    assert [f"motion: {{model: {suits}}}" in words for words in advice] == [True] * bool(suits)
+    assert found.attrs["verdict"] == ("check" if suits else "good")

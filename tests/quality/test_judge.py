@@ -22,7 +22,7 @@ from steadystack.model import (
     StrangeParts,
     Trust,
 )
-from steadystack.motion import ModelChoice
+from steadystack.motion import ModelChoice, UnmodelledMotion
 from steadystack.motion.model_choice import Strength
 from steadystack.quality import AdviceSettings, judge_series
 from steadystack.solve import solve_shifts
@@ -242,6 +242,25 @@ def test_a_model_of_motion_that_could_not_be_looked_for_is_told():
     assert "auto chose translation, as how parts of the frame move cannot" in finding.words
     known = ModelChoice("translation", {"turn": Strength(0.01, 0.02)})
     assert not judge_series(table, frames, choice=known).findings
+
+
+def test_what_a_linear_model_leaves_is_told_once():
+    table, frames = solved([PairStatus.OK] * 10, axes=2)
+    rigid = AdviceSettings(motion="rigid")
+    left = {"scale": Strength(0.06, 0.01), "shear": Strength(0.2, 0.05)}
+    grows = UnmodelledMotion(left)
+    (finding,) = judge_series(table, frames, advice=rigid, unmodelled=grows).findings
+    assert (finding.trust, finding.code) == (Trust.CHECK, "turning")
+    assert "they also scale by 0.06 px (" in finding.words
+    assert finding.words.endswith("set motion: {model: similarity}")
+    turns = LocalMotion(12, 9, 4, 0.9, "top left", linear=True, suits="affine")
+    (finding,) = judge_series(table, frames, advice=rigid, motion=turns, unmodelled=grows).findings
+    assert finding.words.endswith("set motion: {model: affine}")
+    left["scale"] = Strength(0.04, 0.001)
+    assert not judge_series(table, frames, advice=rigid, unmodelled=grows).findings
+    left["shear"] = Strength(0.3, 0.05)
+    (finding,) = judge_series(table, frames, advice=rigid, unmodelled=grows).findings
+    assert finding.words.endswith("set motion: {model: affine}")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,12 @@ from steadystack.model import (
     LocalMotion,
     PairTable,
 )
+from steadystack.motion import (
+    LINEAR_MODELS,
+    UnmodelledMotion,
+    measure_linear_once,
+    measure_strengths,
+)
 from steadystack.object_windows import measure_in_windows
 from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
@@ -37,7 +43,9 @@ from steadystack.survey import measure_repeats, tell_separable
 log = logging.getLogger(__name__)
 
 # The attributes of the dataset with the results of the checks.
-FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER = CHECKED = (
+FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER, UNMODELLED = (
+    CHECKED
+) = (
     "fixed_pattern_effect",
     "local_motion",
     "mask_check",
@@ -45,6 +53,7 @@ FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER = C
     "majority_check",
     "sharpness_check",
     "other_conditioning",
+    "unmodelled_motion",
 )
 FAILED_CHECKS = "failed_checks"  # the attribute with the names of checks that failed, and why
 
@@ -218,18 +227,23 @@ def _add_repeats(
 
 
 def check_linear_motion(
-    setup: Setup, table: PairTable, solved: FrameTable, found: Mapping[str, str]
+    setup: Setup,
+    table: PairTable,
+    solved: FrameTable,
+    found: Mapping[str, str],
+    client: Engine = None,
 ) -> dict[str, str]:
     """Repeat checks with the linear, or local, motion of frames; attributes of the dataset.
 
     `found` are the results of the checks on shifts alone. Those of distant pairs are dropped, as
     such frames turn, and so is what shifts leave unexplained in a few frames.
     """
-    source = KeptFrames(setup.series.source)
+    as_it_is, source = setup, KeptFrames(setup.series.source)
     setup = replace(setup, series=replace(setup.series, source=source))
     sizes = setup.series.comparable_sizes
     again: dict[str, Callable[[], Any]] = {
-        LOCAL_MOTION: partial(check_moving_parts, source, setup.method, table, solved, sizes)
+        LOCAL_MOTION: partial(check_moving_parts, source, setup.method, table, solved, sizes),
+        UNMODELLED: partial(_measure_unmodelled_motion, as_it_is, table, solved, client),
     }
     if not setup.config.motion.is_local:  # shifts stay as they are
         again |= {SHARPNESS: partial(check_sharpness, setup, solved), PROBES: lambda: None}
@@ -237,6 +251,32 @@ def check_linear_motion(
     if pattern and pattern.get("unexplained"):
         found = {**found, FIXED_PATTERN_EFFECT: json.dumps({**pattern, "unexplained": 0.0})}
     return {**found, **_write(_make(again), read_failed_checks(found))}
+
+
+def _measure_unmodelled_motion(
+    setup: Setup, table: PairTable, solved: FrameTable, client: Engine
+) -> UnmodelledMotion | None:
+    """Measure the linear motion of frames that their model does not have.
+
+    None if there is no model with more kinds of motion, or if too few frames are known.
+    """
+    model = setup.config.motion.model
+    if model not in LINEAR_MODELS[:-1]:
+        return None
+    source, settings = setup.series.source, setup.config.solve
+    left = measure_linear_once(
+        source,
+        table,
+        solved,
+        setup.method,
+        LINEAR_MODELS[-1],
+        pixel_size=setup.series.comparable_sizes,
+        anchor=settings.anchor,
+        robust=settings.robust,
+        client=client,
+    )
+    kinds = list(measure_strengths(left, len(source.frame_shape)).items())
+    return UnmodelledMotion(dict(kinds[LINEAR_MODELS.index(model) + 1 :])) if kinds else None
 
 
 def read_failed_checks(attributes: Mapping[Any, Any]) -> dict[str, str]:

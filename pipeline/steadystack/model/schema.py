@@ -266,8 +266,7 @@ ATTRIBUTES = (
     Attribute("configuration", "JSON", "all settings of the run, with their defaults"),
     Attribute("fingerprint", "text", "hash of everything that the measurement of pairs depends on"),
     Attribute("input", "text", "path of the stack"),
-    Attribute("input_digest", "text",
-              "hash of the stack's metadata, and of the contents of other paths"),
+    Attribute("input_digest", "text", "hash of the stack's metadata, and what other paths hold"),
     Attribute("frame_shape", "JSON", "size of a frame along its axes, pixels"),
     Attribute("stack_frames", "JSON", "number of frames of the whole stack, if input.frames is "
               "set; missing: it is not"),
@@ -295,8 +294,9 @@ ATTRIBUTES = (
               "puts a frame, by its bits per pixel; root two of it is in frame_shift_std"),
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
               "shifts, seen on some pairs and frames; null: it could not be determined"),
-    Attribute("local_motion", "JSON",
-              "how parts of the frame move relative to the whole, likewise"),
+    Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),
+    Attribute("unmodelled_motion", "JSON", "by how much frames are magnified or sheared beyond "
+              "motion.model, as in motion_choice; null: it allows both, or neither"),
     Attribute("mask_check", "JSON", "what masks keep and exclude of the frames, likewise"),
     Attribute("probe_check", "JSON", "what pairs further apart than those of the run say about "
               "the shifts, and these pairs, or some of the run, otherwise: without parts of the "

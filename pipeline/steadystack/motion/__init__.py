@@ -15,17 +15,22 @@ from steadystack.motion.model_choice import (
     LINEAR_MODELS,
     MOTION_CHOICE,
     ModelChoice,
+    UnmodelledMotion,
     choose_model,
+    measure_strengths,
 )
-from steadystack.motion.series_motion import solve_motion
+from steadystack.motion.series_motion import measure_linear_once, solve_motion
 
 __all__ = [
     "LINEAR_MODELS",
     "MOTION_CHOICE",
     "ModelChoice",
+    "UnmodelledMotion",
     "choose_model",
     "find_simplest_model",
     "make_generators",
+    "measure_linear_once",
+    "measure_strengths",
     "solve_local_motion",
     "solve_motion",
 ]

@@ -41,6 +41,8 @@ LEAST_SHARE = 0.05
 # kind it lacks is at least this share of the strongest kind it has, and above its own error.
 MOST_LEFT = 0.5
 FEWEST_FRAMES = 4
+# What a model leaves of other kinds is reported above this, px, and `LEAST_STD`.
+UNMODELLED_PX = 0.05
 # Motion is local and smooth if, beyond linear motion, this share of the boxes moves like the boxes
 # around it (and by at least this share, of squares, of the box that moves most), and if what boxes
 # move individually is at most this share of that. An object moves few boxes; features that come and
@@ -72,6 +74,34 @@ class Strength:
     def is_seen(self) -> bool:
         """Whether it is significant."""
         return self.size > LEAST_PX and self.size > LEAST_STD * self.std
+
+
+@dataclass(frozen=True)
+class UnmodelledMotion:
+    """The `strengths` of the kinds of linear motion that the model of solved frames lacks."""
+
+    strengths: Mapping[str, Strength]
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any] | None) -> UnmodelledMotion | None:
+        """Read it from an attribute of the dataset, as JSON; None: not measured."""
+        if fields is None:
+            return None
+        return cls({kind: Strength(**each) for kind, each in fields["strengths"].items()})
+
+    @property
+    def seen(self) -> dict[str, Strength]:
+        """The kinds that are significant."""
+        return {
+            kind: each
+            for kind, each in self.strengths.items()
+            if each.size > UNMODELLED_PX and each.size > LEAST_STD * each.std
+        }
+
+    @property
+    def suits(self) -> str:
+        """The simplest model with all of these; "": there is none."""
+        return max((MODELS[kind] for kind in self.seen), key=LINEAR_MODELS.index, default="")
 
 
 @dataclass(frozen=True)

@@ -148,15 +148,19 @@ def measure_linear_once(
     robust: bool = True,
     client: Engine = None,
 ) -> GraphFit:
-    """Measure the linear motion of frames that are only shifted, in one round of their near pairs.
+    """Measure the linear motion that remains beyond the known one, in one round of pairs.
 
-    In coefficients of the generators of a model, pixels. Parameters are as in `solve_motion`.
+    Only near pairs, if frames are only shifted. Returns coefficients of the generators of a model,
+    pixels. Parameters are as in `solve_motion`.
     """
-    shape, count = source.frame_shape, len(frames.shift)
-    linear = np.tile(np.eye(len(shape)), (count, 1, 1))
-    rows = choose_pairs(pairs, frames.shift, frames.component, only_near=True)
+    shape, shift = source.frame_shape, frames.shift
+    known = np.asarray(np.isfinite(frames.linear).all(axis=(1, 2)))
+    linear = np.where(known[:, None, None], frames.linear, np.eye(len(shape)))
+    if known.any():
+        shift = np.where(known[:, None], shift, np.nan)
+    rows = choose_pairs(pairs, shift, frames.component, only_near=not known.any())
     generators = make_generators(model, shape, pixel_size)
-    task = _make_task(pairs, rows, linear, frames.shift, generators, shape)
+    task = _make_task(pairs, rows, linear, shift, generators, shape)
     fitted = _fit_all(task, source, client, share_with_tasks(source, method, client))
     return _solve(rows, task, fitted, anchor, robust).linear
 

@@ -53,7 +53,7 @@ from steadystack.model import (
     Verdict,
     as_shifts,
 )
-from steadystack.motion import ModelChoice
+from steadystack.motion import ModelChoice, UnmodelledMotion
 from steadystack.pairs import choose_strategy
 from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.check_findings import gets_sharper
@@ -78,6 +78,7 @@ SUBJECTS = (
     "parts of the frame that disagree",
     "the sharpness of the mean",
     "other conditionings",
+    "how frames turn and stretch beyond their model",
 )
 
 
@@ -263,7 +264,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
     Checks that are missing or null are ignored; those that failed are findings.
     """
     settings = json.loads(attributes["configuration"])
-    pattern, motion, mask, probes, majority, sharpness, other = (
+    pattern, motion, mask, probes, majority, sharpness, other, beside = (
         json.loads(attributes.get(name, "null")) for name in CHECKED
     )
     mask_check = MaskCheck(**mask) if mask else None
@@ -283,6 +284,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         field=pilot.field_of_view,
         outside=OutsideOutcome.of(attributes),
         choice=ModelChoice.in_force(attributes),
+        unmodelled=UnmodelledMotion.of(beside),
         channels=_list_channels(settings),
     )
     findings = [*_find_failed_checks(attributes), *judged.findings]

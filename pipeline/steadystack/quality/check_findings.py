@@ -21,6 +21,7 @@ from steadystack.model import (
     Trust,
     write_number,
 )
+from steadystack.motion import UnmodelledMotion
 from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.static_findings import WINS, advise_on_pulled_probes
 
@@ -183,6 +184,21 @@ def advise_on_moving_parts(
         f"a pair ({motion.where}): {advice.masking}, or measure a channel that does not show it"
         f"{advice.deforming if motion.moving > motion.parts / 2 else ''}",
     )
+
+
+def advise_on_unmodelled_motion(
+    motion: UnmodelledMotion | None, advice: AdviceSettings
+) -> Iterator[Finding]:
+    """Report linear motion that the model of the frames does not have; at most one finding."""
+    if motion is not None and motion.seen:
+        does = " and ".join(f"{kind} by {each.size:.2g} px" for kind, each in motion.seen.items())
+        yield Finding(
+            Trust.CHECK,
+            Reason.TURNING,
+            f"the frames stretch beyond the {advice.motion} motion of the whole: they also {does} "
+            "(root mean square of their pixels), so that this is only the best such motion"
+            f"{advice.advise_on_turning(motion.suits)}",
+        )
 
 
 def _judge_still_parts(motion: LocalMotion, advice: AdviceSettings) -> Finding:

@@ -31,7 +31,7 @@ from steadystack.model import (
     Trust,
     Verdict,
 )
-from steadystack.motion import ModelChoice
+from steadystack.motion import ModelChoice, UnmodelledMotion
 from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.check_findings import (
     advise_on_majority,
@@ -39,6 +39,7 @@ from steadystack.quality.check_findings import (
     advise_on_moving_parts,
     advise_on_probes,
     advise_on_sharpness,
+    advise_on_unmodelled_motion,
     ask_about_far_value,
     decides_alone,
     find_area_left_out,
@@ -94,20 +95,23 @@ def judge_series(
     field: FieldOfView | None = None,
     outside: OutsideOutcome | None = None,
     choice: ModelChoice | None = None,
+    unmodelled: UnmodelledMotion | None = None,
     channels: Sequence[str] = (),
 ) -> Verdict:
     """Judge a solved series; causes come before their effects.
 
     `anchor` and `advice` follow from the settings. `fixed_pattern`, `motion`, `mask`, `probes`,
-    `majority` and `sharpness` are results of the checks, `parts` and `field` of the pilot,
-    `outside` of an external reference, and `choice` of `motion.model: auto`; None if there is none.
-    `channels` are the names of those measured.
+    `majority`, `sharpness` and `unmodelled` are results of the checks, `parts` and `field` of the
+    pilot, `outside` of an external reference, and `choice` of `motion.model: auto`; None if there
+    is none. `channels` are the names of those measured.
     """
     outvoted = []
     if not decides_alone(probes) and not frames.parts_left_out:  # those are named elsewhere
         outvoted = list(advise_on_majority(majority, frames.shift.shape[1], advice, sharpness))
     is_told = bool(outvoted) or (parts is not None and parts.is_all)
     strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))
+    if Reason.TURNING not in {finding.code for finding in strange}:
+        strange += advise_on_unmodelled_motion(unmodelled, advice)
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # sharp where still
     are_few = fixed_pattern is None or fixed_pattern.unexplained > 0  # too few for the check

@@ -310,5 +310,5 @@ def solve_in_memory(
     found = check_series(setup, table)
     setup, found = settle_motion(setup, table, found, engine)
     frames = solve_series(setup, table, found, engine)
-    found = check_again(setup, table, frames, found)
+    found = check_again(setup, table, frames, found, client=engine)
     return setup, make_run_dataset(setup, table, frames, found)

@@ -175,6 +175,7 @@ def check_again(
     frames: FrameTable,
     found: Mapping[str, str],
     before: str = "translation",
+    client: Engine = None,
 ) -> dict[str, str]:
     """Repeat the checks for frames that have, or had, a linear motion: attributes.
 
@@ -185,7 +186,7 @@ def check_again(
     if setup.config.motion.is_local and before not in ("translation", "local"):
         found = check_series(setup, pairs)
     if setup.config.motion.is_more_than_shift:
-        return check_linear_motion(setup, pairs, frames, found)
+        return check_linear_motion(setup, pairs, frames, found, client)
     return check_series(setup, pairs) if before != "translation" else dict(found)
 
 
@@ -258,5 +259,5 @@ def _solve_measured(opened: OpenRun, measured: xr.Dataset) -> xr.Dataset:
         engine = opened.engine() if reads else None
         setup, found = settle_motion(setup, table, found, engine, before)
         frames = solve_series(setup, table, found, engine)
-        found = found | check_again(setup, table, frames, found, before)
+        found = found | check_again(setup, table, frames, found, before, engine)
         return make_run_dataset(setup, table, frames, found)
