@@ -87,7 +87,7 @@ def find_offset(path: str) -> tuple[PairStatus, NDArray, NDArray]:
     setup = set_up(config, series)
     table = PairTable.of_frames(setup.pairs, series.source)
     *_, (table, _) = measure_pairs(series.source, table, setup.method, setup.size)
-    method = replace(setup.method, asks_parts=True)
+    method = replace(setup.method, evaluates_parts=True)
     frames = measure_channel_offsets(series.source, table, solve_shifts(table), method, setup.size)
     status = list(PairStatus)[frames.channel_offset_status[1]]
     return status, frames.channel_offset[1], frames.channel_offset_std[1]

@@ -56,7 +56,7 @@ def main() -> None:
     cases: list[tuple[str, NDArray[np.float64], dict[str, Any], int]] = [
         ("drift of 5 px per frame, window of 5", steps * np.array([4.0, -3.0]), window, 24),
         (
-            "the same, lags 1, 2, 4, 8, 16",
+            "the same, separations 1, 2, 4, 8, 16",
             steps * np.array([4.0, -3.0]),
             {"strategy": "separations", "separations": [1, 2, 4, 8, 16]},
             72,

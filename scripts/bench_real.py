@@ -70,10 +70,10 @@ def bulk_water(data: Path, folder: Path) -> None:
     print("|---|---|---|---|---|")
     for label, pairs, high_pass in (
         ("consecutive", {"strategy": "consecutive"}, None),
-        ("lags 1, 2, 4, 8", {"strategy": "separations", "separations": [1, 2, 4, 8]}, None),
+        ("separations 1, 2, 4, 8", {"strategy": "separations", "separations": [1, 2, 4, 8]}, None),
         ("consecutive, high-pass 10 px", {"strategy": "consecutive"}, 10.0),
         (
-            "lags 1, 2, 4, 8, high-pass 10 px",
+            "separations 1, 2, 4, 8, high-pass 10 px",
             {"strategy": "separations", "separations": [1, 2, 4, 8]},
             10.0,
         ),
@@ -178,13 +178,13 @@ def all_series(data: Path) -> Iterator[Series]:
         stack = steadystack.open_stack(str(data / "bulk_water" / "bulk_water.ome.zarr")).to_numpy()
         valid = np.ones(stack.shape[1:], bool)
         valid[:100, 545:] = False  # the fibre
-        lags = {"strategy": "separations", "separations": [1, 2, 4, 8]}
+        separations = {"strategy": "separations", "separations": [1, 2, 4, 8]}
         for name, extra in (
-            ("bulk_water, lags 1, 2, 4, 8", {}),
+            ("bulk_water, separations 1, 2, 4, 8", {}),
             ("the same, high-pass 10 px", {"preprocess": {"high_pass": 10}}),
         ):
             yield Series(
-                name, stack, valid, {"register": {"max_shift": 16}, "pairs": lags, **extra}
+                name, stack, valid, {"register": {"max_shift": 16}, "pairs": separations, **extra}
             )
     if (data / "haadf_tilt").is_dir():
         stack = steadystack.open_stack(str(data / "haadf_tilt" / "haadf.ome.zarr")).to_numpy()

@@ -240,7 +240,7 @@ def parts_table(folder: Path) -> None:
         source, seconds = setup.series.source, dict[bool, list[float]]()
         for _ in range(rounds):
             for asks in (True, False):
-                method = replace(setup.method, asks_parts=asks)
+                method = replace(setup.method, evaluates_parts=asks)
                 table = PairTable.unmeasured(setup.pairs, source.frame_count, 2)
                 start = time.process_time()
                 for latest, _ in measure_pairs(source, table, method, setup.size):

@@ -1,4 +1,4 @@
-"""A whole series against the error of a known scene, before and after the second pass; one core.
+"""A whole series against the error of a known scene, before and after refinement; one core.
 
     python scripts/bench_series.py [--size 512] [--frames 200] [--series 1] [--rounds 0 1 2]
 

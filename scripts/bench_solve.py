@@ -26,11 +26,11 @@ from steadystack.solve import solve_shifts
 GRAPHS = {
     # name: frames, how their pairs are selected
     "window of 10": (100_000, {"strategy": "window", "width": 10}),
-    "lags 1, 2, 3, 5, ... 89": (
+    "separations 1, 2, 3, 5, ... 89": (
         100_000,
         {"strategy": "separations", "separations": [1, 2, 3, 5, 8, 13, 21, 34, 55, 89]},
     ),
-    "lags 1, 2, 4, ... 512": (
+    "separations 1, 2, 4, ... 512": (
         100_000,
         {"strategy": "separations", "separations": [2**k for k in range(10)]},
     ),
@@ -44,8 +44,8 @@ SERIES = {
     "window of 5, long": (5000, {"strategy": "window", "width": 5}, 0.2),
     "window of 5, 30 %": (200, {"strategy": "window", "width": 5}, 0.3),
     "window of 3": (200, {"strategy": "window", "width": 3}, 0.2),
-    "lags 1, 2, 4, 8": (200, {"strategy": "separations", "separations": [1, 2, 4, 8]}, 0.2),
-    "lags 1, 8": (200, {"strategy": "separations", "separations": [1, 8]}, 0.2),
+    "separations 1, 2, 4, 8": (200, {"strategy": "separations", "separations": [1, 2, 4, 8]}, 0.2),
+    "separations 1, 8": (200, {"strategy": "separations", "separations": [1, 8]}, 0.2),
     "multiscale of 5": (1000, {"strategy": "multiscale", "width": 5}, 0.2),
     "window of 20": (200, {"strategy": "window", "width": 20}, 0.3),
     "all of 60": (60, {"strategy": "all"}, 0.3),
@@ -147,7 +147,7 @@ def multiscale() -> None:
         ("window of 5", {"strategy": "window", "width": 5}),
         ("window of 8", {"strategy": "window", "width": 8}),
         (
-            "lags 1, 2, 4, ... 128",
+            "separations 1, 2, 4, ... 128",
             {"strategy": "separations", "separations": [2**k for k in range(8)]},
         ),
         ("multiscale of 2", {"strategy": "multiscale", "width": 2}),

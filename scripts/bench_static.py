@@ -23,7 +23,7 @@ from scenes import Blobs
 
 FRAMES, SIDE, STEP = 200, 192, 0.1
 BLOB, DENSITY, NOISE = 2.0, 0.04, 0.2  # sigma in px, blobs per px², in deviations of the scene
-LAGS = (1, 2, 4, 8)
+SEPARATIONS = (1, 2, 4, 8)
 CURES = {
     "none": {},
     "high_pass 10": {"high_pass": 10.0},
@@ -67,13 +67,13 @@ def make_frames(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def fit_slopes(shifts: xr.Dataset, true: np.ndarray) -> list[float]:
-    """Measured over true shift of the pairs of every lag, least squares through 0."""
+    """Measured over true shift of the pairs of every separation, least squares through 0."""
     i, j = shifts["pair_reference"].to_numpy(), shifts["pair_moving"].to_numpy()
     measured, expected = shifts["pair_shift"].to_numpy(), true[j] - true[i]
     is_known = np.isfinite(measured + expected).all(axis=1)
     return [
         float((measured * expected)[rows].sum() / (expected**2)[rows].sum())
-        for rows in (is_known & (j - i == lag) for lag in LAGS)
+        for rows in (is_known & (j - i == separation) for separation in SEPARATIONS)
     ]
 
 
@@ -89,7 +89,7 @@ def format_row(name: str, shifts: xr.Dataset, true: np.ndarray, seconds: float) 
 
 def synthetic() -> None:
     shifts, clean, spoiled = make_frames()
-    print(f"### {FRAMES} frames {SIDE} x {SIDE}, steps of {STEP} px, pairs at lags {LAGS}\n")
+    print(f"### {FRAMES} frames {SIDE} x {SIDE}, steps of {STEP} px, separations {SEPARATIONS}\n")
     print_header("static image, cure")
     cases = [
         ("no static image, none", clean, {}),
@@ -103,7 +103,7 @@ def synthetic() -> None:
         estimated = steadystack.estimate_shifts(
             frames.astype("f4"),
             max_shift=10,
-            pairs={"strategy": "separations", "separations": list(LAGS)},
+            pairs={"strategy": "separations", "separations": list(SEPARATIONS)},
             preprocess=preprocess,
         )
         print(format_row(name, estimated, shifts, time.perf_counter() - start), flush=True)
@@ -111,9 +111,9 @@ def synthetic() -> None:
 
 
 def print_header(first: str) -> None:
-    lags = " | ".join(f"lag {lag}" for lag in LAGS)
-    print(f"| {first} | rms / px | {lags} | seconds | verdict | told |")
-    print("|---|---|" + "---|" * len(LAGS) + "---|---|---|")
+    columns = " | ".join(map(str, SEPARATIONS))
+    print(f"| {first} | rms / px | separation {columns} | seconds | verdict | told |")
+    print("|---|---|" + "---|" * len(SEPARATIONS) + "---|---|---|")
 
 
 def bulk_water(data: Path) -> None:
@@ -132,7 +132,7 @@ def bulk_water(data: Path) -> None:
                 stack,
                 mask=mask,
                 max_shift=16,
-                pairs={"strategy": "separations", "separations": list(LAGS)},
+                pairs={"strategy": "separations", "separations": list(SEPARATIONS)},
                 preprocess=preprocess,
             )
             print(

@@ -239,7 +239,7 @@ def second_layer(camera: Camera, frames: Frames, strength: float) -> Frames:
 
 
 def object_of_its_own(camera: Camera, frames: Frames, strength: float) -> Frames:
-    """An object over 5 to 35 % of the frame that goes its way."""
+    """An object over 5 to 35 % of the frame that moves by itself."""
     rng, side = camera.rng, camera.side
     radius = np.sqrt((0.05 + 0.3 * strength) / np.pi) * side
     path = draw_path("linear", rng, camera.count) * rng.uniform(0.5, 1.5)

@@ -56,7 +56,7 @@ def test_a_part_stands_still_only_if_the_others_agree_on_how_frames_move(disagre
     rng = np.random.default_rng(5)
     frames = np.arange(16)
     drift = np.cumsum(rng.choice([-2.0, 2.0], (16, 2)), axis=0)
-    pairs = select_pairs(16, "separations", separations=pilot.STEPS_OF_PARTS)
+    pairs = select_pairs(16, "separations", separations=pilot.SEPARATIONS_OF_PARTS)
 
     def measure(chosen, source=None):
         table = PairTable.unmeasured(chosen, 16, 2)

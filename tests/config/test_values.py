@@ -38,8 +38,11 @@ BAD_TEXTS = {
         "line 4: not valid YAML: 010 is 8 in YAML, in base 8: write that number",
     ),
     "a time of day": (START + "register: {max_shift: 1:30}", "1:30 is 90 in YAML, in base 60"),
-    "NUL in quotes": (START + 'mask: {path: "a\\0b"}', "mask.path: 'a\\x00b' holds a NUL"),
-    "half a pair": (START + 'mask: {path: "a\\uD800"}', "mask.path: 'a\\ud800' holds a character"),
+    "NUL in quotes": (START + 'mask: {path: "a\\0b"}', "mask.path: 'a\\x00b' contains a NUL"),
+    "half a pair": (
+        START + 'mask: {path: "a\\uD800"}',
+        "mask.path: 'a\\ud800' contains half of a surrogate pair",
+    ),
     "NUL": (START + "mask: {path: a\0b}", "not valid YAML: unacceptable character #x0000"),
     "a tab": (START + "\tmask: 3\n", "line 3: not valid YAML"),
     "a bad tag": ("a: !!int ''", "line 1: not valid YAML: '' is not a value of type int"),

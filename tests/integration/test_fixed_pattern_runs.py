@@ -21,7 +21,7 @@ from support.scenes import ellipse
 from support.settings import config_of
 from support.still import SIZE, make_pattern, noise, views, way
 
-LAGS = {"strategy": "separations", "separations": [1, 2, 4, 8]}
+SEPARATIONS = {"strategy": "separations", "separations": [1, 2, 4, 8]}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,11 @@ ALONE = {"defects": None, "parts": None, "preprocess": AS_IT_IS}
 
 
 def shifts_of(frames, preprocess=None, **how):
-    usual = ALONE | {"max_shift": 10, "pairs": LAGS, "preprocess": AS_IT_IS | (preprocess or {})}
+    usual = ALONE | {
+        "max_shift": 10,
+        "pairs": SEPARATIONS,
+        "preprocess": AS_IT_IS | (preprocess or {}),
+    }
     return steadystack.estimate_shifts(frames.astype("f4"), **usual | how)
 
 
@@ -123,7 +127,7 @@ def settings(folder, **sections):
         "mask": {"defects": None, "parts": None},
         "register": {"max_shift": 10},
         "preprocess": {"fixed_pattern": "estimate"},
-        "pairs": LAGS,
+        "pairs": SEPARATIONS,
     }
     return config_of(folder, **usual | sections)
 
@@ -302,7 +306,7 @@ def test_an_object_before_a_scene_that_stands_still_does_not_make_it_unreliable(
         inside = np.hypot(y - row, x - SIZE[1] / 3) < np.sqrt(0.08 * y.size / np.pi)
         still[frame][inside] = own[frame][inside]
     frames = still + noise(still, 0.1, seed)
-    found = steadystack.estimate_shifts(frames.astype("f4"), max_shift=10, pairs=LAGS)
+    found = steadystack.estimate_shifts(frames.astype("f4"), max_shift=10, pairs=SEPARATIONS)
     assert rms(found, np.zeros((48, 2))) < 0.1
     assert quality.verdict(found).trust is not Trust.UNRELIABLE
     seen = json.loads(found.attrs["fixed_pattern_effect"])

@@ -1,4 +1,4 @@
-"""The second pass: every frame against the mean of its neighbours, without itself."""
+"""Refinement: every frame against the mean of its neighbours, without itself."""
 
 from __future__ import annotations
 

@@ -62,6 +62,6 @@ def test_pairs_of_another_source_or_method_are_not_taken_over():
         {"search": Search.make((32, 32), (32, 32), (9, 8))},
         {"flat_field": np.ones((32, 32))},
         {"initial_shifts": np.zeros((4, 2))},
-        {"asks_parts": False},
+        {"evaluates_parts": False},
     ):
         assert count_left(source, replace(method, **change)) == 3

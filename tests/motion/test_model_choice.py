@@ -71,8 +71,10 @@ def choose(monkeypatch, fit, parts=TOGETHER, boxes=None):
         class search:
             blocks, subpixel = (0,), True
 
-    monkeypatch.setattr(model_choice, "look_once", lambda *_, **__: fit)
-    monkeypatch.setattr(model_choice, "look_at_boxes", lambda *_, **__: boxes or boxes_of(AT_REST))
+    monkeypatch.setattr(model_choice, "measure_linear_once", lambda *_, **__: fit)
+    monkeypatch.setattr(
+        model_choice, "measure_boxes_once", lambda *_, **__: boxes or boxes_of(AT_REST)
+    )
     return choose_model(Source(), None, None, Method(), parts)
 
 

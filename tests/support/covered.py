@@ -10,8 +10,8 @@ from support.scenes import Scene
 def covered_series(seed, cover="object", share=None, frames=32, side=120, noise=0.3, contrast=6):
     """Frames and the shifts of their scene (frames, axes), px.
 
-    A share of the frame is covered by an "object" that is round and goes its way, or by a "label"
-    in a corner that stands still, so many times as bright as the scene; with "nothing" by neither.
+    A share of the frame is covered by a round "object" that moves by itself, or by a "label" in a
+    corner that stands still, so many times as bright as the scene; with "nothing" by neither.
     """
     rng = np.random.default_rng(seed)
     share = rng.uniform(0.06, 0.2) if share is None else share

@@ -2,8 +2,8 @@
 
 - `run_checks`: makes all checks of a run
 - `fixed_pattern_check`, `moving_parts`, `mask_check`, `probe_pairs`, `sharpness`: the checks
-- `pilot`: tries filters and other conditioning, before a run and after it
-- `sampling`: chooses the pairs and pixels to look at
+- `pilot`: tries filters and looks for what to leave out, before a run and after it
+- `sampling`: chooses the pairs and pixels that are checked
 - `probing`: measures pairs again in other ways
 """
 

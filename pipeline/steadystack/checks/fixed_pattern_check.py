@@ -1,4 +1,4 @@
-"""Check what a fixed pattern does to the shifts: pairs are measured with it and without it."""
+"""Check how a fixed pattern affects the shifts, by measuring pairs with it and without it."""
 
 from __future__ import annotations
 
@@ -44,26 +44,26 @@ from steadystack.survey import (
 # The check uses at most this many frames (of large ones the middle), rounds and pairs.
 CHECK_FRAMES, CHECK_ROUNDS = 40, 2
 FEWEST_CHECKED = 8
-LEAST_GAIN = 0.1  # of the median gain: below, and above its inverse, frames are not alike at all
-# A series that rests between jumps is told by the pairs that move most, one of them left out, if
-# they lose more than this, px, and so many standard errors, as few pairs say it. Of 24 random
-# series that were right two seemed to lose 6 and 7 %, by four errors; three with spots that stand
-# still lost it by eleven and more.
-LOST_PX, LOST_ERRORS = 0.15, 7.0
-# Most pairs across jumps lose this share of their NCC at least where something stands still. (Of 19
-# random series without that none lost more than 0.5 %; those that spots had pulled by over three
-# times what was stated all lost 0.9 % or more.)
+LEAST_GAIN = 0.1  # of the median gain: below this, or above its inverse, frames are not alike
+# In a series that rests between jumps, the pairs that move most decide, one of them left out, if
+# they are pulled by more than this, px, and by this many standard errors, as they are few. (Of 24
+# random series that were right, two seemed to be pulled by 6 and 7 %, at four errors; three with
+# spots that stand still were pulled at eleven or more.)
+PULLED_PX, PULLED_ERRORS = 0.15, 7.0
+# If something stands still, most pairs across jumps lose at least this share of their NCC. (Of 19
+# random series without spots none lost more than 0.5 %; those pulled by spots by more than three
+# times their stated error all lost 0.9 % or more.)
 LEAST_LOSS = 0.006
-# Pairs that move are known to be not pulled if that is less than this share of them, error and all:
-# what stands still has other detail than the scene (a label, vignetting).
+# Pairs that move are not pulled if the pull, plus twice its error, is less than this share of their
+# shifts: the fixed pattern then has other detail than the scene (a label, vignetting).
 NOT_PULLED = 0.02
-# What all pairs say by more standard errors than this is not replaced by a smaller share.
+# A pull of all pairs by more standard errors than this is not replaced by a smaller share.
 KNOWN_ERRORS = 4.0
-# Shifts that differ by less than this, px, are small: the slopes tell what stands still.
+# If shifts differ by less than this, px, slopes show a fixed pattern better than pairs do.
 SMALL = 2.0
-# Pairs that move by less than so many times their noise are at rest, by less px hardly move.
+# Pairs that move by less than this many times their noise are at rest; by less px they hardly move.
 AT_REST, HARDLY_PX = 3.0, 0.15
-# Something moves in a part of the frame if that changes by this share of what the most does.
+# The scene moves in a part of the frame that changes by this share of the part that changes most.
 CHANGES = 0.15
 
 
@@ -77,19 +77,19 @@ def check_fixed_pattern(
 ) -> FixedPatternEffect | None:
     """Measure how far a fixed pattern pulls the measured pairs of a table towards zero.
 
-    Some pairs are measured again with the fixed pattern and without it, in the middle of large
-    frames; shifts that are small beside the details of the scene do not separate the two, and are
-    told by their slopes, as is what is left of a fixed pattern that is subtracted already. So many
-    parts of the frame are `left_out` as they go their own way. Of few frames it is only told how
-    much of them their shifts do not explain; None where there is too little to tell: few frames
-    that are near each other, or usable pairs.
+    Some pairs are measured again with the fixed pattern and without it, in large frames in their
+    middle. Shifts smaller than the details of the scene do not separate the two; there, and for
+    what remains of a fixed pattern that is already subtracted, the slopes of the frames are used.
+    `left_out` is the number of parts of the frame that were left out before, as they do not move
+    with the others. With few frames only the share that shifts do not explain is found. None if
+    there is too little evidence: few frames that are near each other, or few usable pairs.
     """
-    # components do not compare: the anchor's is used
+    # components cannot be compared: that of the anchor is used
     shifts = solved.anchored_shift
     frames = np.flatnonzero(has_shift(shifts))
     if len(frames) < 2 * FEWEST_FRAMES:
         few = Sample(source, crop_to_middle(method), size, frames, np.ones(len(frames)))
-        return _look_at_few(few, table, shifts)
+        return _examine_few(few, table, shifts)
     if np.count_nonzero(table.ok) < FEWEST_CHECKED:
         return None
     apart = np.abs(shifts[frames] - shifts[frames[len(frames) // 2]])
@@ -99,29 +99,29 @@ def check_fixed_pattern(
         return None
     sample = Sample(source, crop_to_middle(method), size, frames, np.ones(len(frames)))
     sample, slopes = _equalise_gains(sample, shifts[frames]), None
-    if not np.isfinite(solved.part_weight).any():  # what pulls parts that are left out is no matter
+    if not np.isfinite(solved.part_weight).any():  # a pull on parts left out has no effect
         slopes = measure_slopes(sample, shifts[frames], solved.shift_std[frames])
     is_small = bool(np.ptp(shifts[frames], axis=0).max() < SMALL)
-    is_told = slopes is not None and slopes.certain and is_small  # pairs tell hardly anything then
+    is_told = slopes is not None and slopes.certain and is_small  # then pairs add hardly anything
     if is_told or method.fixed_pattern is not None:
         return slopes
     effect = _remeasure(sample, method, table, solved, shifts, left_out)
-    return _ask_at_rest(_choose_larger(effect, slopes), sample, table, shifts)
+    return _add_changes_at_rest(_choose_larger(effect, slopes), sample, table, shifts)
 
 
-def _look_at_few(
+def _examine_few(
     sample: Sample, table: PairTable, shifts: NDArray[np.float64]
 ) -> FixedPatternEffect | None:
-    """What shifts of all frames (frames, axes) leave unexplained of a few; None: nothing is told.
+    """Find what the shifts (frames, axes) leave unexplained in a few frames; None: nothing.
 
-    Where a fixed pattern is subtracted, what is left of it is not looked for in so few.
+    With so few frames, the remainder of a fixed pattern that is subtracted is not looked for.
     """
     rows = np.flatnonzero(table.ok)
     rows = rows[has_shift(shifts[table.reference[rows]]) & has_shift(shifts[table.moving[rows]])]
     if not len(rows) or sample.method.fixed_pattern is not None:
         return None
     apart = np.abs(table.moving - table.reference)[rows]
-    rows = sample_pairs(table, rows[apart >= np.median(apart)])  # in which a scene moves most
+    rows = sample_pairs(table, rows[apart >= np.median(apart)])  # there the scene moves most
     pairs = np.stack([table.reference[rows], table.moving[rows]], axis=1)
     effect = _describe(table.shift[rows], table.shift_std[rows])
     of_sample = np.searchsorted(sample.frames, pairs)
@@ -139,13 +139,13 @@ def _remeasure(
 ) -> FixedPatternEffect | None:
     """Measure pairs of a sample with its fixed pattern and without it.
 
-    Nothing is measured again where what stands still has hardly any detail. `shifts` are those of
+    Nothing is measured again if the fixed pattern has hardly any detail. `shifts` are those of
     all frames (frames, axes), pixels.
     """
     frames, usable_rows = sample.frames, np.flatnonzero(table.ok)
     rows = sample_pairs(table, usable_rows)
     jumps, loss = find_jumps(table, usable_rows, shifts)
-    if np.isfinite(solved.part_weight).any():  # what is not alike is left out
+    if np.isfinite(solved.part_weight).any():  # the NCC includes the parts left out
         loss = None
     count, rows = len(rows), np.concatenate([rows, np.setdiff1d(jumps, rows)])
     pairs = np.stack([table.reference[rows], table.moving[rows]], axis=1)
@@ -161,7 +161,7 @@ def _remeasure(
         return None
     without_pattern = sample.measured(pairs, sample.of_half(estimate, passes=1).pattern)
     shifts_with, std = table.shift[rows], table.shift_std[rows]
-    if np.isfinite(solved.part_weight).any():  # what pulls parts that are left out is no matter
+    if np.isfinite(solved.part_weight).any():  # a pull on parts left out has no effect
         shifts_with = shifts[pairs[:, 1]] - shifts[pairs[:, 0]]
     elif sample.method.whole_region != method.whole_region:
         with_pattern = sample.measured(pairs, None)
@@ -187,33 +187,34 @@ def _remeasure(
 
 
 def _describe(shifts: Floats, std: Floats) -> FixedPatternEffect:
-    """The shifts (pairs, axes) of pairs with what stands still, of which nothing else is known."""
+    """Describe pairs, by their shifts (pairs, axes), that were not measured without the pattern."""
     length = float(np.linalg.norm(shifts, axis=1).mean())
     noise = _find_noise(std)
     return FixedPatternEffect(0, length, length, error=0.0, certain=False, noise=noise)
 
 
 def _find_noise(std: Floats) -> float:
-    """The rms length of the errors (pairs, axes) of shifts, px; NaN are left out."""
+    """Compute the rms length of the errors (pairs, axes) of shifts, px; NaN are left out."""
     variance = np.square(std).sum(axis=1)
     variance = variance[np.isfinite(variance)]
     return float(np.sqrt(variance.mean())) if len(variance) else 0.0
 
 
 def is_at_rest(effect: FixedPatternEffect) -> bool:
-    """Whether pairs move by no more than noise can make of them."""
+    """Whether pairs move by no more than noise explains."""
     return effect.with_it < max(NO_MOTION_PX, AT_REST * effect.noise)
 
 
-def _ask_at_rest(
+def _add_changes_at_rest(
     effect: FixedPatternEffect | None,
     sample: Sample,
     table: PairTable,
     shifts: NDArray[np.float64],
 ) -> FixedPatternEffect | None:
-    """Add how much changes where pairs hardly move: those without what stands still may be lost.
+    """If pairs hardly move, add how much the frames change.
 
-    `shifts` are those of all frames (frames, axes), pixels.
+    Pairs without a shift once the pattern is removed then do not count as lost. `shifts` are those
+    of all frames (frames, axes), pixels.
     """
     if effect is None:
         rows = sample_pairs(table, np.flatnonzero(table.ok))
@@ -226,7 +227,7 @@ def _ask_at_rest(
 def _choose_larger(
     effect: FixedPatternEffect | None, slopes: FixedPatternEffect | None
 ) -> FixedPatternEffect | None:
-    """What pairs say of the pull, or slopes where these surely say more."""
+    """Choose the effect found with pairs, or that with slopes if it is certain and larger."""
     if slopes is None or not slopes.certain or effect is None:
         return effect or slopes
     pull = slopes.without_it - slopes.with_it
@@ -241,12 +242,12 @@ def _choose_larger(
 def _compare(
     shifts_with: Floats, shifts_without: Floats, count: int, loss: float | None
 ) -> FixedPatternEffect:
-    """Compare the shifts of pairs (pairs, axes) along what both ways say together.
+    """Compare the shifts of pairs (pairs, axes), along the mean of both ways.
 
-    The first so many pairs, a `count` of them, count alike; or all of them the more, the further
-    they move, where that tells far more: between the jumps of a series that rests there is nothing
-    that could be pulled. Of such a series the `loss` across its jumps must say so too; it is told
-    unless pairs that move are known to be not pulled.
+    The first `count` pairs have equal weights; or all pairs are weighted by how far they move, if
+    that is far more significant: in a series that rests between jumps, the others cannot be pulled.
+    In such a series the `loss` of NCC across jumps has to show it, too. The loss is kept unless
+    pairs that move are known not to be pulled.
     """
     direction = _normalise(shifts_with[:count] + shifts_without[:count])
     sizes = (
@@ -265,8 +266,8 @@ def _compare(
     alike_pull = alike.without_it - alike.with_it
     tells_more = pull * alike.error > alike_pull * moved.error
     is_larger_share = pull * alike.without_it > alike_pull * moved.without_it
-    hides = alike_pull > KNOWN_ERRORS * alike.error and not is_larger_share  # what `alike` tells
-    is_found = pull > max(LOST_PX, LOST_ERRORS * moved.error)
+    hides = alike_pull > KNOWN_ERRORS * alike.error and not is_larger_share  # what `alike` finds
+    is_found = pull > max(PULLED_PX, PULLED_ERRORS * moved.error)
     is_found = is_found and (loss is None or loss > LEAST_LOSS)
     told = moved if is_found and tells_more and not hides else alike
     most_pull = abs(pull) + 2 * moved.error
@@ -275,10 +276,10 @@ def _compare(
 
 
 def _compare_by_motion(shifts_with: Floats, shifts_without: Floats) -> FixedPatternEffect:
-    """Compare the shifts of pairs (pairs, axes), each counted by how far it moves with the image.
+    """Compare the shifts of pairs (pairs, axes), weighted by how far they move with the pattern.
 
-    Without it they are longer by one share, and that is known as well as pairs keep to it. The pair
-    that says most is left out, so that no single one decides.
+    Shifts without it are fitted as longer by a common share; the scatter of the pairs gives its
+    error. The most influential pair is left out, so that no single pair decides.
     """
     change = shifts_without - shifts_with
     rest = np.arange(len(change)) != np.argmax((change * shifts_with).sum(axis=1))
@@ -297,10 +298,10 @@ def _compare_by_motion(shifts_with: Floats, shifts_without: Floats) -> FixedPatt
 
 
 def _equalise_gains(sample: Sample, shifts: NDArray[np.float64]) -> Sample:
-    """Give the sample gains that bring frames of changing contrast, as by bleaching, to one.
+    """Give the sample gains that equalise frames of changing contrast, such as from bleaching.
 
-    What is left of a fading scene in its place would be taken for a fixed pattern otherwise.
-    `shifts` are (frames, axes), pixels.
+    Otherwise the changing contrast of a fading scene would look like a fixed pattern. `shifts` are
+    (frames, axes), pixels.
     """
     estimate = sample.separated(shifts)
     if estimate is None:
@@ -321,10 +322,10 @@ def _equalise_gains(sample: Sample, shifts: NDArray[np.float64]) -> Sample:
 
 
 def _find_moving_share(estimate: PatternEstimate, left_out: int) -> float:
-    """In which share of the parts of the frame the scene before a fixed pattern moves.
+    """Find the share of the parts of the frame in which the scene moves, without its pattern.
 
-    By how the scene differs between the two frames that lie furthest apart. So many parts more are
-    `left_out`, and do not count as its own.
+    From the difference of the scene between the two frames whose shifts are furthest apart.
+    `left_out` further parts count as not moving.
     """
     shifts, separated = estimate.shifts[has_shift(estimate.shifts)], estimate.separated
     apart = np.linalg.norm(shifts - shifts[:, None], axis=2)
@@ -340,5 +341,5 @@ def _find_moving_share(estimate: PatternEstimate, left_out: int) -> float:
 
 
 def _normalise(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Vectors (pairs, axes) of length 1 in the same directions."""
+    """Scale vectors (pairs, axes) to length 1."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))

@@ -1,4 +1,4 @@
-"""Check what masks leave of the frames and what they exclude: is it the scene that is left?"""
+"""Check whether masks keep the scene: what they leave of the frames, and what they exclude."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from steadystack.planning import Setup
 from steadystack.register import register_as_it_is
 from steadystack.survey import find_far_value
 
-# Less than this in every pair is what a picture of the camera itself does.
+# Shifts below this in every pair, px, are those of the camera, not of a scene.
 NO_MOTION_PX = 0.05
 
-# Pixels that are read from the middle of a larger frame, and those that are looked at, whole lines.
+# Most pixels read, from the middle of larger frames, and most pixels evaluated, in whole lines.
 MOST_READ, MOST_SEEN = 2**22, 2**20
-# Less than this share of the pixels cannot be the scene.
+# Excluded pixels are only measured if they are at least this share of the frame.
 LEAST_EXCLUDED = 0.05
 CHECK_PAIRS, FEWEST_PAIRS, MOVES_PX = 8, 4, 0.5
 
@@ -37,9 +37,9 @@ CHECK_PAIRS, FEWEST_PAIRS, MOVES_PX = 8, 4, 0.5
 def check_mask(source: FrameSource, table: PairTable) -> MaskCheck | None:
     """Check what masks leave of the first, the middle and the last frame of a measured series.
 
-    Where no pair moves, the excluded pixels are measured, too: they may be the scene. Where pairs
-    move they are not, as a mask over what moves by itself is as it should be. None if no frame can
-    be read.
+    If no pair moves, the excluded pixels are measured, too: they may be the scene. If pairs move,
+    they are not, since a mask is meant to exclude what moves by itself. None if no frame can be
+    read.
     """
     region = _find_middle(source.frame_shape, MOST_READ)
     shares, inverted, far = [], [], []
@@ -65,7 +65,10 @@ def check_mask(source: FrameSource, table: PairTable) -> MaskCheck | None:
 
 
 def _find_common(found: Sequence[tuple[float, float] | None]) -> tuple[float | None, float]:
-    """Find the value that most frames have, of one with its share for each; None if none is."""
+    """Find the value that was found in most frames, and its mean share; (None, 0.0) if none.
+
+    `found` has a value and its share of the pixels for each frame, or None.
+    """
     values = Counter(each[0] for each in found if each is not None)
     for value, count in values.most_common(1):
         if 2 * count > len(found):
@@ -79,7 +82,7 @@ def _measure_excluded_motion(
 ) -> float:
     """Measure how far the excluded pixels move between the frames of a pair.
 
-    The median over some pairs, pixels; 0 if it is not known.
+    Returns the median over some pairs, pixels; 0 if it is not known, or small.
     """
     region = _find_middle(source.frame_shape, CHECK_PIXELS)
     sizes = []
@@ -107,7 +110,7 @@ def _measure_excluded_motion(
 def _read_region(
     source: FrameSource, frame: int, region: Slices
 ) -> tuple[NDArray[np.float64] | None, Bools]:
-    """Read a region of a frame: its pixels (None if not readable) and which of them are valid."""
+    """Read a region of a frame: its pixels (None if not readable), and which of them are valid."""
     content = source.read(frame, region)
     if content.status in (FrameStatus.UNREADABLE, FrameStatus.MISSING):
         return None, content.valid
@@ -115,15 +118,15 @@ def _read_region(
 
 
 def _find_middle(shape: Sequence[int], pixels: int) -> Slices:
-    """Slices of the middle of a frame, about that many pixels."""
+    """Make slices of the middle of a frame, of about this many pixels."""
     scale = min(1.0, (pixels / float(np.prod(shape))) ** (1 / len(shape)))
     sides = [max(int(size * scale), min(size, 16)) for size in shape]
     begins = [(size - side) // 2 for size, side in zip(shape, sides, strict=True)]
     return tuple(slice(b, b + s) for b, s in zip(begins, sides, strict=True))
 
 
-# Pixels of the largest frame that is read for a doubt, and how many of them are looked at: more
-# would cost more than a warning is worth.
+# `explain_doubtful_mask`: pixels of the largest frame that it reads, and most pixels that it
+# evaluates.
 DOUBT_READ, DOUBT_SEEN = 2**24, 2**21
 
 

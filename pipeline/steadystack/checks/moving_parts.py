@@ -1,4 +1,4 @@
-"""Check whether the parts of a frame move together: some pairs are measured again, part by part."""
+"""Check whether the parts of a frame move together, by measuring some pairs part by part."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from steadystack.register import PlainPair, register_each_as_it_is
 from steadystack.solve import weigh_parts
 from steadystack.warp import LocalField, find_middle, make_affine
 
-CHECK_PAIRS = 12  # that are measured again, or half of them where nothing moves
-FAR_PAIRS = 6  # that are further apart, or half of them, likewise
+CHECK_PAIRS = 12  # measured again, or half of them if no part moves by itself in these
+FAR_PAIRS = 6  # likewise, of larger separation
 # A part is searched for within this share of its side around the shift of the whole.
 REACH = 0.4
 FEWEST_PAIRS, FEWEST_PARTS = 4, 4
-# A part moves by itself if it is off by this much, px, and by so many stated deviations.
+# A part moves by itself if it is off by this much, px, and by this many stated errors.
 OFF_PX, OFF_STD = 0.5, 3.0
 # A part stands still if it moves by less than this share of its distance from the common motion.
 RESTS = 0.25
@@ -51,9 +51,13 @@ LINEAR = 0.8
 
 @dataclass(frozen=True)
 class _PartShifts:
-    """Shifts of parts of pairs, less what is known of their motion (pairs, parts, axes), pixels.
+    """Shifts of the parts of pairs.
 
-    `std` are their deviations; `whole` (pairs, axes) are the shifts that they should have.
+    Attributes
+    ----------
+    shifts : without the known motion relative to the whole (pairs, parts, axes), pixels
+    std : their standard deviations (pairs, parts, axes), pixels
+    whole : the shifts that the parts should have (pairs, axes), pixels
     """
 
     shifts: NDArray[np.float64]
@@ -65,14 +69,14 @@ class _PartShifts:
         return self.shifts - self.whole[:, None]
 
     def join(self, other: _PartShifts) -> _PartShifts:
-        """Those of the pairs of both."""
+        """Join the pairs of both."""
         columns = "shifts", "std", "whole"
         return _PartShifts(
             *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in columns)
         )
 
     def select(self, known: NDArray[np.bool_]) -> _PartShifts:
-        """Those of pairs of which any part is known (pairs, parts)."""
+        """Select the pairs with at least one known part; `known` is (pairs, parts)."""
         rows = np.flatnonzero(known.any(axis=1))
         return _PartShifts(self.shifts[rows], self.std[rows], self.whole[rows])
 
@@ -84,14 +88,15 @@ def check_moving_parts(
     solved: FrameTable,
     pixel_size: Sequence[float] | None = None,
 ) -> LocalMotion | None:
-    """Measure how parts of the frame move against the shift of the whole, on some measured pairs.
+    """Measure how parts of the frame move relative to the shift of the whole, in some pairs.
 
-    That is the shift without those parts that were left out of the solution; where the solution has
-    a linear motion, or a local one, it is that of the place of each part.
-    `pixel_size` is as in `motion.make_generators`. Of large frames the middle is used, and of the
-    pairs every other one where no part moves by itself in any of these. If none does, frames
-    further apart are looked at, too: slow turns and stretches add up. None where there is too
-    little to tell: few usable pairs, frames too small to be cut, parts without a peak of their own.
+    The shift of the whole is that without the parts left out of the solution; if the solution has a
+    linear or local motion, the shift at the place of each part is used. `pixel_size` is as in
+    `motion.make_generators`. In large frames the middle is measured. Every other pair is measured
+    first, and the rest only if a part moves by itself in one of these. If no part does, frames
+    further apart are measured, too, since slow turns and stretches add up. None if there is too
+    little evidence: few usable pairs, frames too small to be cut, parts without a peak of their
+    own.
     """
     pairs = np.stack([table.reference, table.moving], axis=1)
     weighed = weigh_parts(table.shift, table.part_step, pairs, solved.part_weight)
@@ -122,11 +127,11 @@ def check_moving_parts(
         return found
     parts = parts.join(measure(far[1::2], whole[1::2]))
     parts = parts.select(np.asarray(np.isfinite(parts.shifts).all(axis=2)))
-    # what all parts do alike is a matter of the shifts
+    # motion that is common to all parts is left to the shifts
     parts = replace(parts, whole=np.nanmedian(parts.shifts, axis=1))
     turning = _judge(parts, pixels, pixel_size, may_stand_still=False)
     if turning is None or not turning.moving or not turning.linear:
-        return found  # what lives in the scene goes its own way between frames far apart
+        return found  # between distant frames, things in a scene move independently
     return replace(turning, far=True)
 
 
@@ -137,7 +142,7 @@ def _judge(
     *,
     may_stand_still: bool = True,
 ) -> LocalMotion | None:
-    """Judge how parts of a frame of a shape move; None where there is too little to tell."""
+    """Judge how parts of a frame of this shape move; None if too few of them are known."""
     known = np.asarray(np.isfinite(parts.off).all(axis=2))
     judged = known.sum(axis=0) >= max(len(known) / 2, FEWEST_PAIRS)
     if judged.sum() < FEWEST_PARTS:
@@ -182,7 +187,7 @@ def _is_calm(off: NDArray[np.float64]) -> bool:
 
 
 def _compute_typical_size(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The median over the pairs of the lengths of vectors (pairs, parts, axes); shape (parts,)."""
+    """Compute median lengths (parts,) over the pairs of vectors (pairs, parts, axes)."""
     return np.asarray(np.nanmedian(np.linalg.norm(vectors, axis=2), axis=0))
 
 
@@ -203,7 +208,7 @@ def _find_still_parts(
     common = np.nanmedian(shifts, axis=1)
     rest, apart = _compute_typical_size(shifts), _compute_typical_size(shifts - common[:, None])
     noise = OFF_STD * _compute_typical_size(std)
-    # A part that holds some of the scene, too, is not quite at rest.
+    # a part that also contains some of the scene is not quite at rest
     still = (rest < np.maximum(RESTS * apart, noise)) & (apart > OFF_PX) & (apart > noise)
     return still, common
 
@@ -211,7 +216,7 @@ def _find_still_parts(
 def _measure_parts(
     source: FrameSource, method: Method, pairs: Ints, whole: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Measure the shift of every part in every pair, and its deviation; NaN if not known.
+    """Measure the shift of every part in every pair, and its standard deviation; NaN: not known.
 
     Both are (pairs, parts, axes), pixels. A part is searched for around the shift of the whole, and
     if it has no peak there, around 0.
@@ -246,7 +251,7 @@ def _predict_motion(
     whole: NDArray[np.float64],
     solved: FrameTable,
 ) -> NDArray[np.float64]:
-    """Predict how far each part is off the shift of the whole (pairs, parts, axes), pixels.
+    """Predict the motion of each part relative to the whole (pairs, parts, axes), pixels.
 
     NaN where the motion of a frame is not known.
     """
@@ -266,7 +271,7 @@ def _predict_motion(
 def _find_linear_shifts(
     places: NDArray[np.float64], ends: tuple[int, int], solved: FrameTable, shape: Sequence[int]
 ) -> NDArray[np.float64]:
-    """The shifts (places, axes) of a pair, by linear motion, at places in its reference."""
+    """Find the shifts (places, axes) of a pair at places in its reference, by linear motion."""
     affine = make_affine(solved.linear[list(ends)], solved.shift[list(ends)], find_middle(shape))
     if not np.isfinite(affine).all():
         return np.full_like(places, np.nan)
@@ -278,7 +283,7 @@ def _find_linear_shifts(
 def _find_local_shifts(
     places: NDArray[np.float64], ends: tuple[int, int], solved: FrameTable, shape: Sequence[int]
 ) -> NDArray[np.float64]:
-    """The same by their local shifts."""
+    """The same by local shifts."""
     still, moving = (LocalField(solved.nodes, solved.local_shift[frame]) for frame in ends)
     laid = still.lay(places)
     return np.asarray(places - (laid - moving.at_places(laid)))
@@ -291,10 +296,10 @@ def _register_parts(
     centre: NDArray[np.int64],
     allow_inverted: bool,
 ) -> dict[int, Registration]:
-    """Register parts of a pair; by number those that have a peak, their shifts beyond `centre`.
+    """Register parts of a pair; returns those with a peak by number, relative to `centre`.
 
-    `boxes` are numbers of parts and their slices of the reference, `centre` (axes,) the shift, in
-    whole pixels, that the searches are centred on. Small parts are left out.
+    `boxes` are numbers of parts and their slices of the reference; `centre` (axes,) is the shift,
+    in whole pixels, that the searches are centred on. Small parts are left out.
     """
     pairs = {}
     for part, box in boxes:
@@ -320,10 +325,10 @@ def _register_parts(
 
 
 def _measure_linearity(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> float:
-    """Measure how much of the parts' motion is linear in their position, as a turn is; 0..1.
+    """Measure the share, 0..1, of the parts' motion that is linear in their position, as a turn is.
 
-    `off` is (pairs, parts, axes), pixels; `judged` says which parts count. The median over the
-    pairs.
+    `off` is (pairs, parts, axes), pixels; `judged` (parts,) says which parts count. Returns the
+    median over the pairs.
     """
     ndim = off.shape[2]
     positions = _locate_parts(ndim)
@@ -339,5 +344,5 @@ def _measure_linearity(off: NDArray[np.float64], judged: NDArray[np.bool_]) -> f
 
 
 def _locate_parts(ndim: int) -> NDArray[np.float64]:
-    """Where parts lie from the middle of a frame (parts, axes), in sides of a part."""
+    """Positions of the parts relative to the middle of a frame (parts, axes), sides of a part."""
     return np.array(list(product(range(PARTS), repeat=ndim)), float) - (PARTS - 1) / 2

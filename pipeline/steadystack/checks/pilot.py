@@ -1,4 +1,4 @@
-"""Which conditioning finds shifts: decided on a few pairs before a run, and told of after it."""
+"""Decide on filters, and on what to leave out, from a few pairs before a run; advise after it."""
 
 from __future__ import annotations
 
@@ -37,51 +37,52 @@ from steadystack.solve import leave_out_strange_parts, solve_shifts
 from steadystack.survey import find_defects, find_field_of_view, find_lines, find_reach
 
 AS_IT_IS = Conditioning()
-# Scenes of large detail drown in noise of single pixels, and in light that changes slowly.
+# Noise of single pixels and slowly varying light can hide scenes with coarse detail.
 TRIED = (
     Conditioning(low_pass=1.0),
     Conditioning(low_pass=1.0, high_pass=10.0),
     Conditioning(low_pass=2.0),
     Conditioning(high_pass=10.0),
 )
-# Of so many pairs, the closest if there are so many of them, this share is to have a shift: else
-# others are tried, and one that has as many.
+# Pairs that are tried; the fewest pairs of the smallest separation, if only these are used; and the
+# share that must have a shift, or else other conditionings are tried.
 PAIRS, FEWEST, FOUND = 8, 4, 0.75
-# Parts that go their own way are looked for in so many frames, by pairs so far apart in these, if
-# this share of them has a shift. Pairs without them have to tell so many times as much.
-FRAMES_OF_PARTS, STEPS_OF_PARTS, LEAST_KNOWN = 16, (1, 3), 0.5
+# Parts that do not move with the others are searched for in this many frames, with pairs of these
+# separations among them, if this share of the pairs has a shift. Without such parts, the pairs'
+# information has to be this many times as large.
+FRAMES_OF_PARTS, SEPARATIONS_OF_PARTS, LEAST_KNOWN = 16, (1, 3), 0.5
 MORE_KNOWN = 2.0
-# A series hardly moves if its pairs do by less than so many of their errors, and stands still below
-# the other. It does by one part alone if pairs without that move by more than so many errors, and
-# so many times as far; or if hardly one has a shift.
+# A series hardly moves if its pairs move by less than HARDLY times their errors, and stands still
+# below STILL times. One part causes this if pairs without it move by more than MOVES times their
+# errors, and FARTHER times as far; or if no more than the share LOST still has a shift.
 HARDLY, STILL, MOVES, FARTHER, LOST = 4.0, 1.5, 3.0, 2.0, 0.25
-# After a run one is told of others where more than this share of the pairs is refused.
+# After a run, another conditioning is suggested if more than this share of the pairs is refused.
 REFUSED = 0.5
 
 
 def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
-    """Look for what is to be left out, and decide on the keys of `preprocess` that are "auto".
+    """Find what to leave out, and decide on the keys of `preprocess` that are "auto".
 
-    The latter is done on a few of the closest pairs, spread over the series. Where three quarters
-    of them have a shift as they are, nothing else is tried. Else that conditioning is taken whose
-    pairs tell most: by how many have a shift, and by the errors that parts of the frame and noise
-    state. Left out are defects of the camera, pixels and lines, and parts that go
-    their own way under the conditioning that is taken, and what shows no scene.
+    Filters are decided on a few of the closest pairs, spread over the series. If three quarters of
+    them have a shift without filters, nothing else is tried. Otherwise the conditioning with the
+    most information is chosen: from the number of pairs with a shift, and their errors from parts
+    of the frame and noise. Left out are defects of the camera (pixels and lines), the area that
+    shows no scene, and parts that, under the chosen conditioning, do not move with the others.
 
     Returns
     -------
-    The outcome, and the pairs as they are; None where no pair was measured, as it would take long:
-    frames that are measured in blocks.
+    The outcome, and the pairs without filters; None if no pair was measured: frames that are
+    measured in blocks would take long, or could not be read.
     """
     if len(setup.method.search.blocks) > 1:
         return Pilot(), None
-    found = _find_of_camera(setup)
+    found = _find_camera_defects(setup)
     without = leave_out_found(setup, found)
     method = without.method
     apart = np.abs(setup.pairs[:, 1] - setup.pairs[:, 0])
     nearest = np.sort(apart)
     farthest = nearest[0]
-    if (apart == farthest).sum() < FEWEST:  # of a reference, only one is closest
+    if (apart == farthest).sum() < FEWEST:  # with a reference frame, few pairs are closest
         farthest = nearest[min(PAIRS, len(apart)) - 1]
     pairs = setup.pairs[spread_evenly(np.flatnonzero(apart <= farthest), PAIRS)]
     try:
@@ -90,7 +91,7 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
         if trials[0].found < FOUND * len(pairs) and _are_refused(table).any():
             others = _list_others(setup.config, method.conditioning)
             trials += _try_all(without, pairs, others, None)
-    except RunError:  # so many frames cannot be read that the run itself will tell
+    except RunError:  # too many frames cannot be read; the run itself reports this
         return found, None
     chosen = _choose(trials, len(pairs))
     pilot = replace(found, pairs=len(pairs), trials=tuple(trials), chosen=chosen)
@@ -98,9 +99,9 @@ def run_pilot(setup: Setup) -> tuple[Pilot, PairTable | None]:
 
 
 def try_pairs(setup: Setup) -> tuple[Pilot, PairTable | None]:
-    """Find how far to search, then run the pilot; lines on progress say that it is at work.
+    """Find how far to search, then run the pilot; logs its progress.
 
-    Returns what `run_pilot` does; the outcome says how far to search, too.
+    Returns the same as `run_pilot`; the outcome also contains how far to search.
     """
     with log_stage("pilot"):
         if len(setup.method.search.blocks) == 1:
@@ -111,15 +112,15 @@ def try_pairs(setup: Setup) -> tuple[Pilot, PairTable | None]:
 
 
 def find_what_to_leave_out(setup: Setup) -> Pilot:
-    """Look for what of the frames is the camera's, and for parts that go their own way."""
-    pilot = _find_of_camera(setup)
+    """Find defects of the camera, the area without scene, and parts that move by themselves."""
+    pilot = _find_camera_defects(setup)
     return replace(pilot, parts=find_strange_parts(setup, pilot))
 
 
-def _find_of_camera(setup: Setup) -> Pilot:
-    """Look for where frames show no scene, and for pixels and lines of the camera elsewhere.
+def _find_camera_defects(setup: Setup) -> Pilot:
+    """Find where frames show no scene, and pixels and lines of the camera elsewhere.
 
-    These are looked for everywhere if shifts are no better known without what shows no scene.
+    The latter are searched for everywhere if shifts are no more precise without that area.
     """
     field = find_field_of_view(setup)
     pilot = _find_defects(setup, field)
@@ -130,7 +131,7 @@ def _find_of_camera(setup: Setup) -> Pilot:
 
 
 def _find_defects(setup: Setup, field: FieldOfView | None) -> Pilot:
-    """Look for pixels of the camera that stand out, then for lines, in the field of view."""
+    """Find pixels of the camera that stand out, then lines, in the field of view."""
     within = leave_out_found(setup, Pilot(field_of_view=field))
     defects = find_defects(within)
     lines = find_lines(leave_out_found(within, Pilot(defects=defects)))
@@ -138,7 +139,7 @@ def _find_defects(setup: Setup, field: FieldOfView | None) -> Pilot:
 
 
 def _judge_field(setup: Setup, found: FieldOfView) -> FieldOfView:
-    """What was found, with boxes only if shifts are better known without what shows no scene."""
+    """Keep the boxes of the area without scene only if shifts are more precise without it."""
     probe, count = Probe(setup, setup.method, None), setup.series.source.frame_count
     frames = np.asarray(spread_evenly(np.arange(count), FRAMES_OF_PARTS))
     try:
@@ -149,18 +150,18 @@ def _judge_field(setup: Setup, found: FieldOfView) -> FieldOfView:
         return replace(found, boxes=())
     rest, known = _solve_pairs_of(frames, without)
     found = replace(found, error=whole.error, error_without=rest.error)
-    return found if _is_told_better(whole, solved, rest, known) else replace(found, boxes=())
+    return found if _is_more_precise(whole, solved, rest, known) else replace(found, boxes=())
 
 
 def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
-    """Find parts of the frame that go their own way, and that shifts are better known without.
+    """Find parts of the frame that do not move with the others, if shifts are better without them.
 
-    The majority of the parts tells, of some frames spread over the series, or of as many in its
-    middle, one behind the other, if the former do not show the same. Pairs that are measured
-    without such parts must then tell far more of the shifts together than those of whole frames
-    do. Where no majority tells, as nothing moves, it is asked whether that hangs on one part.
-    None: the settings do not ask for it, there are too few frames, or small ones, or they are
-    measured in blocks, for which it would take long.
+    The majority of the parts decides, in some frames spread over the series, or in as many
+    consecutive frames in its middle if those show different things. Pairs measured without such
+    parts must then have far more information on the shifts than whole frames, or give different
+    shifts. If nothing moves, so that there is no majority, each part is removed to see whether it
+    is the cause. None: the settings do not ask for it, there are too few frames, frames are too
+    small, or they are measured in blocks, which would take long.
     """
     count = setup.series.source.frame_count
     is_asked = setup.config.mask.parts is not None and len(setup.method.search.blocks) == 1
@@ -168,7 +169,7 @@ def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
         return None
     try:
         setup = decide(setup, pilot)
-    except InputError:  # filters take memory, and are not taken
+    except InputError:  # the chosen filters need too much memory: without
         setup = decide(setup, replace(pilot, chosen=0))
     probe = Probe(setup, setup.method, None)
     plane = probe.region[-2:]
@@ -187,14 +188,14 @@ def find_strange_parts(setup: Setup, pilot: Pilot) -> StrangeParts | None:
 
 
 def _measure_pairs_of(probe: Probe, frames: Ints, source: FrameSource | None = None) -> PairTable:
-    """Measure the pairs of some frames by which parts are told."""
-    pairs = select_pairs(len(frames), "separations", separations=STEPS_OF_PARTS)
+    """Measure pairs of some frames, with the separations `SEPARATIONS_OF_PARTS` among them."""
+    pairs = select_pairs(len(frames), "separations", separations=SEPARATIONS_OF_PARTS)
     return probe.measure(frames[pairs], source=source)
 
 
 def _solve_pairs_of(frames: Ints, table: PairTable) -> tuple[Trial, FrameTable]:
-    """Solve the pairs of some frames: how many have a shift, the frames' median error, px."""
-    pairs = select_pairs(len(frames), "separations", separations=STEPS_OF_PARTS)
+    """Solve pairs of some frames: how many have a shift, the frames' median error, px; solution."""
+    pairs = select_pairs(len(frames), "separations", separations=SEPARATIONS_OF_PARTS)
     solved = solve_shifts(table.select_frames(frames, pairs), leave_out_parts=False)
     errors = solved.shift_std[(solved.shift_std > 0).any(axis=1)]
     error = float(np.median(errors)) if errors.size else None
@@ -202,7 +203,7 @@ def _solve_pairs_of(frames: Ints, table: PairTable) -> tuple[Trial, FrameTable]:
 
 
 def _find_strange_parts_in(probe: Probe, frames: Ints, table: PairTable) -> StrangeParts | None:
-    """Find them in some frames, by their pairs; None where fewer than half have a shift."""
+    """Find such parts in some frames by their pairs; None if fewer than half have a shift."""
     whole, solved = _solve_pairs_of(frames, table)
     if whole.found < LEAST_KNOWN * len(table.status):
         return None
@@ -214,13 +215,13 @@ def _find_strange_parts_in(probe: Probe, frames: Ints, table: PairTable) -> Stra
     rest, without = _solve_pairs_of(frames, _measure_pairs_of(probe, frames, probe.mask(boxes)))
     names = name_parts(parts, len(probe.region))
     found = StrangeParts(len(frames), of, parts, names, whole.error, rest.error)
-    if not _is_told_better(whole, solved, rest, without):
+    if not _is_more_precise(whole, solved, rest, without):
         return found
     return replace(found, boxes=_list_corners(boxes))
 
 
-def _is_told_better(whole: Trial, solved: FrameTable, rest: Trial, without: FrameTable) -> bool:
-    """Whether pairs tell far more of the shifts, or of others, without some of the frame."""
+def _is_more_precise(whole: Trial, solved: FrameTable, rest: Trial, without: FrameTable) -> bool:
+    """Whether pairs without some of the frame give more precise shifts, or different ones."""
     if rest.found < FOUND * whole.found:
         return False
     if rest.information > MORE_KNOWN * whole.information:
@@ -230,12 +231,12 @@ def _is_told_better(whole: Trial, solved: FrameTable, rest: Trial, without: Fram
 
 
 def _find_still_part(probe: Probe, frames: Ints, measured: PairTable) -> StrangeParts | None:
-    """Find the part by which frames stand still, while the others move or tell nothing.
+    """Find the part that makes frames seem to stand still, while the others move or have no shift.
 
-    Motion that is not there does not show in most of a frame; what stands still in the camera, a
-    label, dirt, does in all frames, and outweighs a scene that is faint. It may lie across four
-    parts, side by side. None where pairs move, or do so no more without any part, or where the
-    others do not agree on how: pairs of noise move, too. `measured` are the pairs of the frames.
+    Motion that is not there cannot appear in most of a frame, whereas a label or dirt stands still
+    in all frames, and outweighs a faint scene. It may extend over a square of four parts. None if
+    pairs move, if they move no more without any part, or if the pairs without it contradict each
+    other, as pairs of noise do. `measured` are the pairs of the frames.
     """
     whole = measured.select_pairs(spread_evenly(np.arange(len(measured.status)), PAIRS))
     pairs = np.stack([whole.reference, whole.moving], axis=1)
@@ -267,14 +268,14 @@ def _list_corners(boxes: list[Slices]) -> tuple[tuple[tuple[int, int], ...], ...
 
 
 def _find_error(table: PairTable) -> float | None:
-    """The errors of pairs, by noise or by their parts: the median, px; None: not known."""
+    """Find the median error of pairs, from noise or from their parts, px; None: not known."""
     errors = compute_own_errors(table)[table.ok]
     errors = errors[np.isfinite(errors)]
     return float(np.median(errors)) if errors.size else None
 
 
 def _find_motion(table: PairTable) -> float:
-    """By how much pairs move: the median, px; 0 where none has a shift."""
+    """Find the median length of the shifts of pairs, px; 0 if none has a shift."""
     moved = np.linalg.norm(table.shift[table.ok], axis=1)
     return float(np.median(moved)) if moved.size else 0.0
 
@@ -282,9 +283,9 @@ def _find_motion(table: PairTable) -> float:
 def check_other_conditionings(
     setup: Setup, table: PairTable, client: Engine = None
 ) -> OtherConditioning | None:
-    """Find the conditioning under which most of some refused pairs have a shift.
+    """Find the best conditioning under which most of some refused pairs have a shift.
 
-    None where few pairs are refused, or none helps.
+    None if few pairs are refused, or if no conditioning helps.
     """
     refused, used = _are_refused(table), setup.method.conditioning
     if refused.sum() <= REFUSED * (refused | table.ok).sum():
@@ -301,14 +302,14 @@ def check_other_conditionings(
         trials = _try_all(setup, pairs, others, client)
     except RunError:
         return None
-    best = _choose([Trial(), *trials], len(pairs))  # as they are, none of them has a shift
+    best = _choose([Trial(), *trials], len(pairs))  # the first: no pair found
     if not best:
         return None
     return OtherConditioning(len(pairs), trials[best - 1].found, trials[best - 1].settings)
 
 
 def _list_others(config: Config, used: Conditioning) -> list[Conditioning]:
-    """The conditionings that differ from that in use in keys that are "auto" alone."""
+    """List the conditionings to try: they differ from that in use in "auto" keys only."""
     section, others = config.preprocess, list[Conditioning]()
     for tried in TRIED:
         other = replace(
@@ -341,6 +342,6 @@ def _are_refused(table: PairTable) -> Bools:
 
 
 def _choose(trials: Sequence[Trial], pairs: int) -> int:
-    """Choose the trial whose pairs tell most, of those that find enough; 0: the first stays."""
+    """Choose the most informative of the trials with enough shifts; the first if there is none."""
     enough = [n for n, trial in enumerate(trials) if trial.found >= FOUND * pairs]
     return max(enough, key=lambda number: trials[number].information, default=0)

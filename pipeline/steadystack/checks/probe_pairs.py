@@ -1,11 +1,11 @@
-"""Probe pairs: do frames far apart, parts of the frame and fine detail say what the shifts say?
+"""Probe pairs: do distant frames, parts of the frame and fine detail agree with the shifts?
 
-The pairs of a run are close in time, and all see the same things in the same way: a scene that
-changes holds each of them back a little, and a label that outweighs the scene is in all of them.
-A few pairs are measured that the run has not: so far apart that the run has none, without one part
-of the frame after another, in fine detail alone, and in coarse detail alone, which shows what fine
-detail that stands still in the camera hides. Those of volumes are measured with planes of equal
-brightness, which shows what light hides that falls off along z.
+The pairs of a run are close in time and may share errors: a changing scene pulls each of them a
+little towards zero, and a label that outweighs the scene is in all of them. So a few pairs are
+measured differently: with larger separations than the run's, without each part of the frame, in
+fine detail alone, and in coarse detail alone, which shows motion hidden by fine detail that stands
+still in the camera. Pairs of volumes are also measured with planes of equal brightness, which shows
+motion along z hidden by light that falls off along z.
 """
 
 from __future__ import annotations
@@ -42,30 +42,30 @@ from steadystack.pairs import spread_evenly
 from steadystack.parts import compute_jackknife_std
 from steadystack.planning import Setup
 
-# So many pairs of a separation must have a shift; pairs for each other question.
+# Fewest pairs with a shift, of one separation; pairs for each of the other comparisons.
 FEWEST_OF_SEPARATION = 3
 FEW_PAIRS, FEWEST_PAIRS = 6, 4
-# Fine detail: a Gaussian of so many pixels is taken, a local plane of so many is taken away.
+# Fine detail: sigma of the low-pass and of the high-pass, px.
 LOW_PASS, HIGH_PASS = 1.0, 10.0
-# Coarse detail: a Gaussian of so many pixels, or so many times the one in use, is taken. Its shifts
-# tell something if they are longer by this share of what they differ.
+# Coarse detail: sigma of the low-pass, px, but at least this many times the one in use. Its shifts
+# count if they are longer by more than this share of the difference.
 COARSE, COARSER, LONGER = 4.0, 2.0, 0.5
-# Whether light stands still is only looked at if equally bright planes differ by so many errors.
+# The light is only examined if equally bright planes change shifts by this many stated errors.
 EXCESS_OF_LIGHT = 1.0
-# Parts are left out if pairs without them differ from the shifts so by less than this share of what
-# they differ from those of the whole.
+# Parts are left out if pairs without them differ from the shifts without these parts by less than
+# this share of their difference from the shifts of the whole.
 NEARER = 0.7
-LEAST_ERROR = 0.01  # px; errors that are stated smaller are taken to be this
+LEAST_ERROR = 0.01  # px, added to stated errors in quadrature
 
 
 def check_probe_pairs(
     setup: Setup, table: PairTable, solved: FrameTable, client: Engine = None
 ) -> ProbeCheck | None:
-    """Measure some pairs anew, and compare them with the shifts that follow from the table.
+    """Measure some pairs in other ways, and compare them with the solved shifts.
 
-    A run that has all separations, as that of a short series, has no others: of its own pairs,
-    those furthest apart are asked for coarse detail alone, and with equally bright planes. None
-    where there is too little to tell, or nothing can be measured.
+    A run with all separations, as of a short series, leaves no others to probe: its own pairs of
+    largest separation are measured in coarse detail, and with equally bright planes. None if there
+    are no such pairs, or if nothing can be measured.
     """
     known = find_known(solved)
     pairs = select_probe_pairs(table, known)
@@ -94,9 +94,9 @@ def check_probe_pairs(
 def check_majority(
     setup: Setup, table: PairTable, solved: FrameTable, whole: FrameTable, client: Engine = None
 ) -> MajorityCheck | None:
-    """Measure some pairs without the parts that the majority leaves out: do they agree with it?
+    """Measure some pairs without the parts that the majority leaves out, to confirm its shifts.
 
-    `solved` and `whole` are the solutions without these parts and with them. None where nothing is
+    `solved` and `whole` are the solutions without these parts and with them. None if no parts are
     left out.
     """
     parts = tuple(solved.parts_left_out)
@@ -113,7 +113,7 @@ def check_majority(
     probe = Probe(setup, _search_around(solved, setup.method), client)
     try:
         boxes = list_boxes(probe.region, parts)
-        rest = probe.measure(pairs, source=probe.mask(boxes), ask=False)
+        rest = probe.measure(pairs, source=probe.mask(boxes), evaluate_parts=False)
     except RunError:
         return MajorityCheck(parts, 0)
     rest = rest.select_pairs(np.flatnonzero(rest.ok))
@@ -125,14 +125,14 @@ def check_majority(
 
 
 def _select_farthest(table: PairTable, known: Bools) -> NDArray[np.intp]:
-    """Choose the rows of the pairs of a run, of known frames, that are furthest apart."""
+    """Choose the rows of the pairs of a run with the largest separations, of known frames."""
     usable = np.flatnonzero(table.ok & known[table.reference] & known[table.moving])
     apart = np.abs(table.moving - table.reference)[usable]
     return usable[np.argsort(-apart, kind="stable")[: 2 * FEW_PAIRS]]
 
 
 def _compare_all(measured: PairTable, solved: FrameTable) -> tuple[float, float]:
-    """By how much pairs differ from a solution, px, and from what is stated: the medians."""
+    """Compute the median differences of pairs from a solution, in px and in stated errors."""
     off, error = (np.linalg.norm(each, axis=1) for each in _find_differences(measured, solved))
     return float(np.median(off)), float(np.median(off / error))
 
@@ -140,7 +140,7 @@ def _compare_all(measured: PairTable, solved: FrameTable) -> tuple[float, float]
 def _find_differences(
     measured: PairTable, solved: FrameTable
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How pairs differ from a solution, and what is stated of that, pixels (pairs, axes)."""
+    """Compute differences of pairs from a solution, and their stated errors, px (pairs, axes)."""
     pairs = np.stack([measured.reference, measured.moving], axis=1)
     off = measured.shift - (solved.shift[pairs[:, 1]] - solved.shift[pairs[:, 0]])
     stated = compute_pair_errors(solved, pairs)
@@ -148,7 +148,7 @@ def _find_differences(
 
 
 def _search_around(solved: FrameTable, method: Method) -> Method:
-    """The method with its searches, where they are bounded, around the shifts of a solution."""
+    """Centre the searches of the method, if they are bounded, on the shifts of a solution."""
     if method.search.max_shift is None:
         return method
     known = find_known(solved)[:, None]
@@ -156,7 +156,7 @@ def _search_around(solved: FrameTable, method: Method) -> Method:
 
 
 def compute_pair_errors(solved: FrameTable, pairs: Ints) -> NDArray[np.float64]:
-    """Compute what is stated of the difference of two frames' shifts (pairs, axes), px."""
+    """Compute the stated errors of the differences of two frames' shifts (pairs, axes), px."""
     first, second = pairs.T
     of_noise = np.hypot(solved.stated_std[first], solved.stated_std[second])
     steps = solved.part_step.astype(np.float64)
@@ -167,7 +167,7 @@ def compute_pair_errors(solved: FrameTable, pairs: Ints) -> NDArray[np.float64]:
 
 
 def _compare_separations(measured: PairTable, solved: FrameTable) -> ProbeCheck:
-    """Find the separation whose pairs differ most from the solution, for what is stated of it."""
+    """Find the separation whose pairs differ most from the solution, in stated errors."""
     off, error = _find_differences(measured, solved)
     apart = measured.moving - measured.reference
     check = ProbeCheck(pairs=len(apart))
@@ -188,9 +188,9 @@ def _compare_ways(
     whole: PairTable,
     solved: FrameTable,
 ) -> ProbeCheck:
-    """Compare pairs with what they say without each part of the frame, and in fine detail alone.
+    """Compare pairs with the same pairs without each part of the frame, and in fine detail alone.
 
-    Tells the part without which their shifts change most, and without which most are lost.
+    Finds the part without which shifts change most, and the one without which most are lost.
     """
     stated = compute_pair_errors(solved, pairs)
     parts, boxes = _list_parts(probe.region)
@@ -220,20 +220,20 @@ def _compare_ways(
 def _compare_coarse(
     check: ProbeCheck, probe: Probe, whole: PairTable, solved: FrameTable
 ) -> ProbeCheck:
-    """Compare pairs with what they say in coarse detail alone, if that moves them further.
+    """Compare pairs with the same pairs in coarse detail alone; kept if that moves further.
 
-    Fine detail that stands still in the camera is not in it. Light that stands still is, and makes
-    shifts shorter: that tells nothing of those of the whole.
+    Fine detail that stands still in the camera has no effect on it. Light that stands still has,
+    and makes shifts shorter, so shorter shifts say nothing about those of the whole.
     """
     used = probe.method.conditioning
     sigma = max(COARSE, COARSER * (used.low_pass or 0.0))
     if used.high_pass is not None and used.high_pass < COARSER * sigma:
-        return check  # next to nothing is left
+        return check  # hardly any detail is left
     pairs = np.stack([whole.reference, whole.moving], axis=1)
     conditioning = replace(used, low_pass=sigma)
     coarse = probe.measure(pairs, method=replace(probe.method, conditioning=conditioning))
     errors = compute_own_errors(coarse)
-    fewest = min(len(pairs), FEWEST_PAIRS)  # of a series of two frames, one
+    fewest = min(len(pairs), FEWEST_PAIRS)  # a series of two frames has one
     pull, excess = _compare(whole, coarse, compute_pair_errors(solved, pairs), errors, fewest)
     rows = whole.ok & coarse.ok
     if not rows.any():
@@ -249,11 +249,11 @@ def _compare_coarse(
 def _compare_planes(
     check: ProbeCheck, probe: Probe, whole: PairTable, solved: FrameTable
 ) -> ProbeCheck:
-    """Compare pairs of volumes with what they say of z if all planes are equally bright.
+    """Compare shifts along z with those between volumes in which all planes are equally bright.
 
-    Light that falls off along z, or grows, stands still, and holds shifts along z back. Layers of
-    the scene are taken away with it, and some of what they tell: hence what the brightness of the
-    planes does is looked at, too.
+    Light that falls off, or increases, along z stands still, and pulls shifts along z towards zero.
+    Making planes equally bright also removes layers of the scene, and some information with them,
+    so whether the brightness of the planes stands still is examined, too.
     """
     method, shape = probe.method, probe.method.search.shape
     changed = (method.flat_field, method.fixed_pattern, method.places)
@@ -261,9 +261,9 @@ def _compare_planes(
     if len(shape) < 3 or shape[0] < 2 or len(method.search.blocks) > 1:
         return check
     if used.logarithm or used.square_root or any(each is not None for each in changed):
-        return check  # these are for frames as they are
+        return check  # these apply to frames as recorded
     if used.high_pass is not None:
-        return check  # which takes away how bright planes are
+        return check  # which removes the brightness of planes
     pairs = np.stack([whole.reference, whole.moving], axis=1)
     equal = probe.measure(pairs, source=EqualPlanes(probe.setup.series.source))
     rows = whole.ok & equal.ok
@@ -283,11 +283,11 @@ def _compare_planes(
 
 
 def _find_still_light(probe: Probe, pairs: Ints, along: NDArray[np.float64]) -> float:
-    """Find whether the brightness of planes stands still rather than moves by shifts `along` z, px.
+    """Find whether the brightness of planes stands still, or moves by the shifts `along` z, px.
 
-    Returns what is left of it where it moves, over that where it stands still: above 1 if it is
-    that of the light, below if it is that of the scene, whose layers move. Of several channels, the
-    least. 0 where it cannot be told.
+    Returns the squared change of brightness that remains if it moves, over that if it stands still:
+    above 1 if the light varies, below if the scene has layers, which move. The smallest value of
+    several channels; 0 if not known.
     """
     source = probe.setup.series.source
     ratios = []
@@ -306,7 +306,7 @@ def _find_still_light(probe: Probe, pairs: Ints, along: NDArray[np.float64]) -> 
 
 
 def _measure_planes(source: FrameSource, frame: int, region: Slices) -> NDArray[np.float64]:
-    """Measure the mean of every plane of a volume, over that of all; NaN where nothing is valid."""
+    """Measure the mean of every plane, relative to that of all planes; NaN if nothing is valid."""
     pixels = source.read(frame, region)
     seen = pixels.valid & find_finite_pixels(pixels.image)
     counts = seen.sum(axis=(1, 2))
@@ -317,7 +317,7 @@ def _measure_planes(source: FrameSource, frame: int, region: Slices) -> NDArray[
 
 
 def _list_parts(region: Slices) -> tuple[list[str], list[Slices]]:
-    """The parts of a region's plane, by name, and their boxes; none of small ones."""
+    """List the names of the parts of a region's plane, and their boxes; none if it is small."""
     plane = region[-2:]
     if min(side.stop - side.start for side in plane) < PARTS * LEAST_SIDE:
         return [], []
@@ -332,9 +332,9 @@ def _compare(
     errors: NDArray[np.float64],
     fewest: int = FEWEST_PAIRS,
 ) -> tuple[float, float]:
-    """By how much pairs change, px, and how often what is stated of them; 0 if not known.
+    """Compute the median changes of pairs, in px and in stated errors; 0 if not known.
 
-    `errors` are those of the others (pairs, axes), px.
+    `stated` are the errors of the shifts, `errors` those of `other` (pairs, axes), px.
     """
     rows = whole.ok & other.ok
     if rows.sum() < fewest:

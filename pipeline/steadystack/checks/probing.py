@@ -1,4 +1,4 @@
-"""How pairs are measured anew: without some of the frame, or otherwise than in the run."""
+"""Measure pairs again: without some of the frame, or by another method than the run's."""
 
 from __future__ import annotations
 
@@ -31,9 +31,14 @@ from steadystack.validity import BoxMask, Validity
 
 @dataclass(frozen=True)
 class Probe:
-    """How pairs are measured anew: around the shifts that were solved for, if any were.
+    """Measures pairs again.
 
-    `part_weight` (frames, parts) is how much parts count in these; None: all alike.
+    Attributes
+    ----------
+    setup : of the run
+    method : the run's, with searches centred on solved shifts if there are any
+    client : runs the tasks; None: here
+    part_weight : weights of the parts in the frames' shifts (frames, parts); None: all equal
     """
 
     setup: Setup
@@ -43,16 +48,16 @@ class Probe:
 
     @property
     def region(self) -> Slices:
-        """The part of the frame that is correlated."""
+        """The region of the frame that is correlated."""
         return self.method.whole_region
 
     @property
     def grid(self) -> PartGrid:
-        """The parts of that."""
+        """The parts of this region."""
         return make_grid(self.region)
 
     def mask(self, boxes: Sequence[Slices]) -> FrameSource:
-        """The frames without some boxes."""
+        """Exclude some boxes from all frames."""
         mask = BoxMask(tuple(tuple((side.start, side.stop) for side in box) for box in boxes))
         return ValidFrames(self.setup.series.source, Validity((mask,)))
 
@@ -62,16 +67,18 @@ class Probe:
         *,
         source: FrameSource | None = None,
         method: Method | None = None,
-        ask: bool = True,
+        evaluate_parts: bool = True,
     ) -> PairTable:
-        """Measure pairs (pairs, 2) of frames; without `ask` not what their parts say.
+        """Measure pairs (pairs, 2) of frames, from other frames or by another method if given.
 
-        Unless that is needed, as parts count differently.
+        Without `evaluate_parts`, parts are only evaluated if their weights in the shifts differ.
         """
         method = replace(method or self.method, may_lack_box=source is not None)
         source = source or self.setup.series.source
-        if not ask and (self.part_weight is None or not np.isfinite(self.part_weight).any()):
-            method = replace(method, asks_parts=False)
+        if not evaluate_parts and (
+            self.part_weight is None or not np.isfinite(self.part_weight).any()
+        ):
+            method = replace(method, evaluates_parts=False)
         if method.initial_shifts is not None:
             centres = find_pair_centres(method, pairs)
             assert centres is not None
@@ -79,7 +86,7 @@ class Probe:
         table, before = PairTable.of_frames(pairs, source), self.setup.before
         if before is not None:
             before.fill_in(table, source, method)
-        client = None if source.in_memory else self.client  # workers would get copies of it
+        client = None if source.in_memory else self.client  # else workers would get copies of it
         meter = StageMeter("measuring", "pairs")
         for _, done in measure_pairs(source, table, method, self.setup.size, client=client):
             meter(done, len(pairs))
@@ -88,7 +95,7 @@ class Probe:
         return self.weigh(table)
 
     def weigh(self, table: PairTable) -> PairTable:
-        """The table, with parts counted as they do in these frames."""
+        """Weight the parts of the pairs of a table as in the frames' shifts."""
         if self.part_weight is None:
             return table
         pairs = np.stack([table.reference, table.moving], axis=1)
@@ -98,14 +105,14 @@ class Probe:
     def measure_each(
         self, pairs: Ints, ways: Sequence[tuple[FrameSource, Method]]
     ) -> list[PairTable]:
-        """Measure pairs (pairs, 2) from each source by its method, not what their parts say.
+        """Measure pairs (pairs, 2) from each source by its method, without their parts.
 
-        Each way is a task, if frames are not of blocks, which are tasks themselves.
+        Each of the `ways` is a task, unless frames are measured in blocks, which are tasks.
 
         Raises
         ------
         RunError
-            If one of them cannot be measured.
+            If pairs cannot be measured in one of the ways.
         """
         source, blocks = self.setup.series.source, self.method.search.blocks
         if source.in_memory or source.frame_count > MOST_FRAMES or len(blocks) > 1:
@@ -122,7 +129,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class EqualPlanes(ChangedFrames):
-    """The frames of a source, volumes, of which all planes have the same mean and contrast."""
+    """The frames of a source of volumes, with all planes scaled to mean 0 and contrast 1."""
 
     def read(self, frame: int, region: Slices | None = None) -> Frame:
         pixels = self.frames.read(frame, region)
@@ -136,18 +143,18 @@ class EqualPlanes(ChangedFrames):
 
 
 def _measure_way(way: tuple[FrameSource, Method], pairs: Ints, probe: Probe) -> PairTable:
-    """A task: pairs from frames by a method."""
+    """A task: measure pairs from frames by a method."""
     source, method = way
-    return probe.measure(pairs, source=source, method=method, ask=False)
+    return probe.measure(pairs, source=source, method=method, evaluate_parts=False)
 
 
 def make_grid(region: Slices) -> PartGrid:
-    """The parts of a region of the frame."""
+    """Cut a region of the frame into parts."""
     return PartGrid.make([side.stop - side.start for side in region])
 
 
 def list_boxes(region: Slices, parts: Sequence[int]) -> list[Slices]:
-    """The boxes of some parts of a region of the frame."""
+    """List the boxes, in pixels of the frame, of some parts of a region of it."""
     grid = make_grid(region)
     boxes = []
     for part in parts:
@@ -162,5 +169,5 @@ def list_boxes(region: Slices, parts: Sequence[int]) -> list[Slices]:
 
 
 def compute_own_errors(pairs: PairTable) -> NDArray[np.float64]:
-    """Compute the errors of pairs by noise or by their parts, the larger (pairs, axes), px."""
+    """Compute the errors of pairs, from noise or from their parts, the larger (pairs, axes), px."""
     return np.asarray(np.fmax(pairs.shift_std, compute_jackknife_std(pairs.part_step)))

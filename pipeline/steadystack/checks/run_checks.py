@@ -1,4 +1,4 @@
-"""All checks of a run: made once, on some frames and pairs, and kept in the dataset."""
+"""Make all checks of a run: once, on some of its frames and pairs, with results in the dataset."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ from steadystack.model import (
     LocalMotion,
     PairTable,
 )
-from steadystack.motion import LINEAR_MODELS, UnmodelledMotion, look_once, measure_strengths
+from steadystack.motion import (
+    LINEAR_MODELS,
+    UnmodelledMotion,
+    measure_linear_once,
+    measure_strengths,
+)
 from steadystack.object_windows import measure_in_windows
 from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
@@ -37,7 +42,7 @@ from steadystack.survey import measure_repeats, tell_separable
 
 log = logging.getLogger(__name__)
 
-# The attributes of the dataset that hold what the checks found.
+# The attributes of the dataset with the results of the checks.
 FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER, UNMODELLED = (
     CHECKED
 ) = (
@@ -50,23 +55,29 @@ FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER, UN
     "other_conditioning",
     "unmodelled_motion",
 )
-FAILED_CHECKS = "failed_checks"  # the attribute that names those that could not be made, and why
+FAILED_CHECKS = "failed_checks"  # the attribute with the names of checks that failed, and why
 
 
-MOST_ROWS = 20_000  # of more usable pairs a sample is looked at
-MOST_STALE = 3.0  # times their way at most: where nearly all repeats, it is not known
-REPEATED = 32  # pairs that are asked whether one frame repeats parts of the other
-LEAST_STALE = 0.5  # of the error by noise: what holds back by less is no matter
-SEPARATED = 64  # frames by which it is told whether a fixed pattern can be told from the scene
+MOST_ROWS = 20_000  # if more pairs are usable, a sample is checked
+MOST_STALE = 3.0  # largest pull relative to the shift: not known if nearly everything repeats
+REPEATED = 32  # pairs checked for parts that one frame repeats from the other
+LEAST_STALE = 0.5  # of the error from noise: a smaller pull is ignored
+SEPARATED = 64  # frames used to see whether the scene's motion separates it from a fixed pattern
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What checks look at that measure by themselves: on a worker, if there are any.
+    """The input of the checks that are tasks by themselves, on a worker if there are any.
 
-    `setup` has no pairs, `table` the usable rows; `masked` are the frames as the settings mask
-    them; so many parts of the frame are `left_out` before. `in_windows`: frames are windows that
-    follow an object, in which the scene stands still and the camera does not.
+    Attributes
+    ----------
+    setup : of the run, without pairs
+    table : the usable pairs, or a sample of them
+    solved : the solution
+    masked : the frames with the masks of the settings only
+    left_out : number of parts of the frame that were left out before measuring
+    in_windows : whether frames are windows that follow an object, in which the object stands still
+        and the camera moves
     """
 
     setup: Setup
@@ -80,13 +91,13 @@ class _Evidence:
 def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[str, str]:
     """Check what could be wrong with the shifts of a measured table; attributes of the dataset.
 
-    Returns the result of each check as JSON by the name of its attribute; null: nothing to tell.
-    Checks that fail by an error of their own, which are null, too, are in `FAILED_CHECKS`.
+    Returns the result of each check as JSON by the name of its attribute; null: no result. Checks
+    that fail by an error of their own are null, too, and are listed in `FAILED_CHECKS`.
 
     Raises
     ------
     RunError
-        If the scheduler is gone, or no worker comes.
+        If the scheduler is gone, or if there are no workers.
     """
     in_windows = setup.method.places is not None
     table = measure_in_windows(table, setup.method.places)
@@ -107,7 +118,7 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
     if len(usable) > MOST_ROWS:
         usable = sample_pairs(table, usable, MOST_ROWS)
     evidence = _Evidence(setup, table.select_pairs(usable), solved, masked, left_out, in_windows)
-    found |= _look_for_each(evidence, client)
+    found |= _make_in_tasks(evidence, client)
     found |= _make(
         {
             PROBES: partial(check_probe_pairs, setup, table, solved, client),
@@ -118,7 +129,7 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
 
 
 def _make(checks: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
-    """The results of checks that measure with the engine themselves; `Failure` of one that fails.
+    """Make checks that use the engine themselves; the result of one that fails is a `Failure`.
 
     Errors that stop a run are raised.
     """
@@ -130,14 +141,14 @@ def _call(check: Callable[[], Any]) -> Any:
 
 
 def _keep(result: Any) -> Any:
-    """The result of a check; None if it failed."""
+    """Return the result of a check; None if it failed."""
     return None if isinstance(result, Failure) else result
 
 
 def _write(
     results: Mapping[str, Any], failed_before: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The attributes that hold results of checks, and which of all failed."""
+    """Make the attributes with the results of checks, and those that failed, earlier ones too."""
     failed = {name: why for name, why in (failed_before or {}).items() if name not in results}
     for name, result in results.items():
         if isinstance(result, Failure):
@@ -149,38 +160,35 @@ def _write(
     return written | {FAILED_CHECKS: json.dumps(failed)}
 
 
-def _look_for_each(evidence: _Evidence, client: Engine) -> dict[str, Any]:
-    """The results of the checks that measure by themselves, each a task of its own.
-
-    Of one that fails it is a `Failure`.
-    """
+def _make_in_tasks(evidence: _Evidence, client: Engine) -> dict[str, Any]:
+    """Make the checks that are tasks by themselves; the result of one that fails is a `Failure`."""
     source = evidence.setup.series.source
     if source.in_memory or source.frame_count > MOST_FRAMES:
         client = None
     names = [LOCAL_MOTION, FIXED_PATTERN_EFFECT, SHARPNESS, MASK]  # the longest first
     if evidence.in_windows:
         names = [LOCAL_MOTION, SHARPNESS]
-    return dict(run_tasks(client, _look_for, ((name, name) for name in names), evidence))
+    return dict(run_tasks(client, _make_check, ((name, name) for name in names), evidence))
 
 
-def _look_for(name: str, evidence: _Evidence) -> Any:
-    """The result of one of these checks."""
+def _make_check(name: str, evidence: _Evidence) -> Any:
+    """A task: make one of these checks."""
     setup, table, solved = evidence.setup, evidence.table, evidence.solved
     source, method = setup.series.source, setup.method
     if name == LOCAL_MOTION:
         return check_moving_parts(source, method, table, solved, setup.series.comparable_sizes)
     if name == FIXED_PATTERN_EFFECT:
         found = check_fixed_pattern(source, method, setup.size, table, solved, evidence.left_out)
-        return _ask_what_repeats(_ask_what_is_separable(found, setup, solved), evidence)
+        return _add_repeats(_add_separable_share(found, setup, solved), evidence)
     if name == SHARPNESS:
         return check_sharpness(setup, solved)
     return check_mask(evidence.masked, table)
 
 
-def _ask_what_is_separable(
+def _add_separable_share(
     found: FixedPatternEffect | None, setup: Setup, solved: FrameTable
 ) -> FixedPatternEffect | None:
-    """Add what the scene's motion tells from a fixed pattern, if that was estimated with it."""
+    """Add how much the scene's motion separates from a fixed pattern estimated from the series."""
     if setup.config.preprocess.fixed_pattern != "estimate":
         return found
     shifts = solved.anchored_shift
@@ -190,14 +198,14 @@ def _ask_what_is_separable(
     return tell_separable(found, sample, shifts[frames])
 
 
-def _ask_what_repeats(
+def _add_repeats(
     found: FixedPatternEffect | None, evidence: _Evidence
 ) -> FixedPatternEffect | None:
-    """Add what neighbouring frames repeat of each other bit by bit, and how far that holds back.
+    """Add the share of blocks that frames repeat exactly, and how far that may pull shifts.
 
-    The latter, px rms along an axis, is that of the separation at which it is most: what is skipped
-    again and again stays behind for long. What a known codec of a video does is in the stated
-    errors already.
+    The pull, px rms along an axis, is the largest over separations, as blocks that are skipped
+    again and again lag far behind. The effect of a known video codec is already in the stated
+    errors.
     """
     setup, shifts = evidence.setup, evidence.solved.anchored_shift
     known = np.flatnonzero(has_shift(shifts))
@@ -225,10 +233,10 @@ def check_linear_motion(
     found: Mapping[str, str],
     client: Engine = None,
 ) -> dict[str, str]:
-    """Check what is left beside the linear, or local, motion of frames; attributes of the dataset.
+    """Repeat checks with the linear, or local, motion of frames; attributes of the dataset.
 
-    `found` is what the checks found of shifts alone: what pairs far apart say of them is not kept,
-    as such pairs turn, nor what shifts leave unexplained of a few frames.
+    `found` are the results of the checks on shifts alone. Those of distant pairs are dropped, as
+    such frames turn, and so is what shifts leave unexplained in a few frames.
     """
     as_it_is, source = setup, KeptFrames(setup.series.source)
     setup = replace(setup, series=replace(setup.series, source=source))
@@ -248,15 +256,15 @@ def check_linear_motion(
 def _measure_unmodelled_motion(
     setup: Setup, table: PairTable, solved: FrameTable, client: Engine
 ) -> UnmodelledMotion | None:
-    """Measure by how much frames turn, stretch or shear as their linear model cannot.
+    """Measure the linear motion of frames that their model does not have.
 
-    None where there is no model that can do more, or too few frames are known.
+    None if there is no model with more kinds of motion, or if too few frames are known.
     """
     model = setup.config.motion.model
     if model not in LINEAR_MODELS[:-1]:
         return None
     source, settings = setup.series.source, setup.config.solve
-    left = look_once(
+    left = measure_linear_once(
         source,
         table,
         solved,
@@ -272,14 +280,14 @@ def _measure_unmodelled_motion(
 
 
 def read_failed_checks(attributes: Mapping[Any, Any]) -> dict[str, str]:
-    """Which checks could not be made, by the names of their attributes, and why."""
+    """Read which checks failed, by the names of their attributes, and why."""
     return dict(json.loads(attributes.get(FAILED_CHECKS, "{}")))
 
 
 def is_checked(attributes: Mapping[Any, Any], *, failed_again: bool = True) -> bool:
-    """Whether all checks have been made, and none that failed is to be made again.
+    """Whether all checks have been made, and none has to be made again.
 
-    With `failed_again` they are, but for those of shifts that were edited: these would be lost.
+    With `failed_again`, failed checks have to be, except for edited shifts, which would be lost.
     """
     if set(CHECKED) - set(attributes):
         return False
@@ -287,12 +295,12 @@ def is_checked(attributes: Mapping[Any, Any], *, failed_again: bool = True) -> b
 
 
 def is_majority_confirmed(attributes: Mapping[Any, Any]) -> bool:
-    """Whether parts of the frame are to be left out of the shifts, as a check found."""
+    """Whether a check confirmed that parts of the frame are to be left out of the shifts."""
     found = json.loads(attributes.get(MAJORITY, "null"))
     return bool(found and found["confirmed"])
 
 
 def read_local_motion(attributes: Mapping[Any, Any]) -> LocalMotion | None:
-    """How parts of the frame move against the whole, as a check found; None: it could not tell."""
+    """Read how parts of the frame move relative to the whole; None: the check has no result."""
     found = json.loads(attributes.get(LOCAL_MOTION, "null"))
     return LocalMotion(**found) if found else None

@@ -1,4 +1,4 @@
-"""Which pairs and pixels of a series the checks look at, the names of its parts, and its frames."""
+"""Choose the pairs and pixels of a series to check; parts and their names; a cache of frames."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from steadystack.model import (
 from steadystack.ncc import cut_into_blocks
 from steadystack.pairs import spread_by_separation, spread_evenly
 
-# A check looks at about this many pairs, and of large frames at so many pixels in the middle.
+# A check uses about this many pairs, and in large frames this many pixels in the middle.
 CHECK_PAIRS, CHECK_PIXELS = 32, 2**19
-# Frames that were read stay in memory up to this size.
+# Most bytes of frames kept in memory.
 KEPT_BYTES = 2**26
-# Series of more frames are checked where the run is led: what they have is not sent to workers.
+# Longer series are checked in the process of the run: their tables are not sent to workers.
 MOST_FRAMES = 20_000
 
-# In a series that rests between jumps, pairs that move by more than this, px, are compared with
-# those that hardly move: so many of them, of at least so many.
+# In a series that rests between jumps, pairs that move by more than the first number, px, are
+# compared with those that move by less than the second; the most and the fewest such pairs.
 MOVES_PX, RESTS_PX, MOST_MOVING, FEWEST_MOVING = 1.0, 0.5, 16, 4
 
-# Separations, beyond those of a run, at which pairs are probed: these, and shares of the series. So
-# many pairs of each.
+# Separations of probe pairs, if larger than the run's: these, and shares of the series; and the
+# number of pairs of each.
 SEPARATIONS, SHARES, PER_SEPARATION = (8, 16, 32), (0.25, 0.5, 0.75), 5
 
-# Parts per axis, and the least pixels of one along an axis.
+# Parts per axis, and the smallest side of a part, pixels.
 PARTS, LEAST_SIDE = 3, 24
 NAMES = ("top", "middle", "bottom"), ("left", "middle", "right")
 
@@ -57,12 +57,12 @@ def sample_pairs(
 
 
 def find_known(solved: FrameTable) -> Bools:
-    """Find the frames whose shifts compare with the anchor's (frames,)."""
+    """Find the frames that are connected to the anchor (frames,)."""
     return np.asarray(has_shift(solved.shift) & (solved.component == 0))
 
 
 def select_probe_pairs(table: PairTable, known: Bools) -> NDArray[np.int64]:
-    """Choose pairs (pairs, 2) of known frames, further apart than those of a table."""
+    """Choose pairs (pairs, 2) of known frames, with larger separations than those of a table."""
     count, far = len(known), int(np.abs(table.moving - table.reference).max(initial=0))
     separations = {*SEPARATIONS, *(int(share * count) for share in SHARES)}
     chosen = []
@@ -77,10 +77,11 @@ def select_probe_pairs(table: PairTable, known: Bools) -> NDArray[np.int64]:
 def select_far_pairs(
     table: PairTable, solved: FrameTable, shape: Sequence[int], count: int, most_off: float
 ) -> NDArray[np.int64]:
-    """Choose `count` probe pairs, of the further half, of frames that compare with the anchor.
+    """Choose `count` probe pairs with the larger separations, of frames connected to the anchor.
 
-    What a part of a frame of a `shape` shows need not lie in its middle: if frames turn or stretch
-    against each other, it moves otherwise. Pairs where that makes `most_off` px are left out.
+    The detail in a part of the frame need not lie in its middle, so if frames turn or stretch, the
+    part moves differently. Pairs in which that can exceed `most_off` px are left out. `shape` is
+    that of a frame, pixels.
     """
     far = select_probe_pairs(table, find_known(solved))
     if np.isfinite(solved.linear).any():
@@ -92,7 +93,7 @@ def select_far_pairs(
 
 
 def crop_to_middle(method: Method) -> Method:
-    """The method for the middle part of large frames."""
+    """Restrict the method to the middle of large frames."""
     shape, region = method.search.shape, method.whole_region
     scale = min(1.0, (CHECK_PIXELS / float(np.prod(shape))) ** (1 / len(shape)))
     if scale == 1:
@@ -119,24 +120,23 @@ def cut_into_parts(box: Slices) -> Iterator[Slices]:
 
 
 def name_part(part: int, ndim: int) -> str:
-    """Name where a part lies in the plane of the last two axes."""
+    """Name the place of a part in the plane of the last two axes, such as "top left"."""
     position = np.unravel_index(part, (PARTS,) * ndim)
     names = [NAMES[axis][index] for axis, index in enumerate(position[-2:])] if ndim > 1 else []
     return " ".join(dict.fromkeys(names)) or f"part {part + 1}"
 
 
 def name_parts(parts: Sequence[int], ndim: int) -> str:
-    """Name where parts of the frame lie; those of volumes by their number from 1."""
+    """Name the places of parts; those of volumes by their numbers, from 1."""
     names = (name_part(part, ndim) if ndim == 2 else str(part + 1) for part in parts)
     return ", ".join(dict.fromkeys(names))
 
 
 @dataclass(frozen=True, eq=False)
 class KeptFrames:
-    """The frames of a source, of which those read last stay in memory, as far as they fit.
+    """The frames of a source, with the most recently read ones kept in memory, as far as they fit.
 
-    They are not to be written to, and of a data type that SciPy computes with. Pickled, it holds
-    none.
+    Frames must not be written to, and have a data type that SciPy supports. Pickling drops them.
     """
 
     source: FrameSource
@@ -168,7 +168,7 @@ class KeptFrames:
         return self.source.common_mask(region)
 
     def read(self, frame: int, region: Slices | None = None) -> Frame:
-        """Read a frame, or a region of it; one that cannot be read is asked for again."""
+        """Read a frame, or a region of it; frames that cannot be read are not kept."""
         key = (frame, *((side.start, side.stop) for side in region or ()))
         found = self.kept.get(key)
         if found is None:
@@ -193,7 +193,7 @@ def _count_bytes(frame: Frame) -> int:
 
 
 def list_squares(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Every two by two parts of a grid, in all its planes."""
+    """List all squares of two by two parts of a grid, through all its planes."""
     numbers = np.arange(math.prod(shape)).reshape(shape)
     return [
         tuple(numbers[..., y : y + 2, x : x + 2].ravel().tolist())
@@ -203,13 +203,13 @@ def list_squares(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def find_jumps(table: PairTable, rows: Ints, shifts: Floats) -> tuple[Ints, float | None]:
-    """Find pairs across the jumps of a series that rests between them, and what they lose there.
+    """Find pairs across the jumps of a series that rests between them, and their loss of NCC.
 
-    Returns some of these rows of the table, and by which share their NCC is below that of the pairs
-    just before and after them that are as far apart and at rest: the lower quartile, as the frames
-    may have changed otherwise in some. What stands still is at another place of the scene after a
-    jump, noise and a scene that changes by and by are the same. None: there are few such pairs.
-    `shifts` are (frames, axes), pixels.
+    Returns some of these rows of the table, and the share by which their NCC is below that of the
+    pairs of equal separation, and at rest, just before and after them; None: there are few such
+    pairs. The share is the lower quartile, as some frames may have changed for other reasons. After
+    a jump a fixed pattern is at another place of the scene; noise and gradual changes of the scene
+    are the same. `shifts` are (frames, axes), pixels.
     """
     first, second = table.reference[rows], table.moving[rows]
     lengths = np.linalg.norm(shifts[second] - shifts[first], axis=1)
@@ -234,7 +234,7 @@ def find_jumps(table: PairTable, rows: Ints, shifts: Floats) -> tuple[Ints, floa
 
 
 def _choose_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Choose the data type of images to look at: one that holds their values and SciPy takes."""
+    """Choose a data type that holds the values of images, and that SciPy supports."""
     if dtype.kind == "b":
         return np.dtype(np.uint8)
     if dtype.kind == "f" and dtype.itemsize not in (4, 8):

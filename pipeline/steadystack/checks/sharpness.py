@@ -1,4 +1,4 @@
-"""Check whether the mean of the moved frames is sharper than that of the frames as they are."""
+"""Check whether the mean of the moved frames is sharper than that of the frames as recorded."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
 from steadystack.warp import find_middle, place_on_canvas, warp
 
-# So many frames are laid on each other, and at least so many; of those that lie near to their
-# median, so that they show the same: within this share of a frame.
+# Most and fewest frames that are averaged, and how near their shifts must be to the median, as a
+# share of the frame, so that they show the same scene.
 FRAMES, FEWEST, NEAR = 32, 8, 0.25
-# The finest details that pairs see count, of these sizes, px, or larger: a Gaussian of the first is
-# taken, a local plane of so many times that is taken away.
+# The finest detail that pairs see is compared: sigma of the low-pass, px, or that of the pairs if
+# larger, and sigma of the high-pass as a multiple of it.
 FINEST, BAND = 1.0, 4.0
-# Pixels that the finest such details share, and the least share of the frame in which they are
-# compared.
+# Pixels over which the finest such detail is correlated, and the smallest share of the frame in
+# which it is compared.
 DETAIL_PIXELS, LEAST_SHARE = 12, 0.05
 
 
 def check_sharpness(setup: Setup, solved: FrameTable) -> SharpnessCheck | None:
     """Compare the contrast of fine detail in both means, on the same pixels.
 
-    Of what `preprocess.low_pass` takes away pairs see nothing, nor is it compared. The contrast is
-    the product of the means of every other frame and of the rest, in which noise
-    has no part. Of large frames the middle is used. None where there is too little to tell.
+    Detail that `preprocess.low_pass` removes is not compared, as pairs do not see it. The contrast
+    is the product of the mean of every other frame and that of the rest, so that noise does not
+    contribute. In large frames the middle is used. None if there are few frames, or little detail.
     """
     linear, middle = solved.linear, find_middle(setup.series.source.frame_shape)
     shifts = solved.anchored_shift
@@ -46,7 +46,7 @@ def check_sharpness(setup: Setup, solved: FrameTable) -> SharpnessCheck | None:
     sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))
     turns = None
     if np.isfinite(linear).any():
-        # the middle of the part that is looked at is moved by the turn, too
+        # a turn also moves the middle of the region that is compared
         turns, inside = linear[frames], sample.method.part(0)[0]
         place = np.array([(side.start + side.stop - 1) / 2 for side in inside]) - middle
         off = off + (turns - np.eye(len(place))) @ place
@@ -56,7 +56,7 @@ def check_sharpness(setup: Setup, solved: FrameTable) -> SharpnessCheck | None:
 def _compare(
     sample: Sample, off: NDArray[np.float64], turns: NDArray[np.float64] | None
 ) -> SharpnessCheck | None:
-    """Compare the means of the sample's frames as they are, and moved by `off` (frames, axes).
+    """Compare the means of the sample's frames as recorded, and moved by `off` (frames, axes), px.
 
     `turns` (frames, axes, axes) is their linear motion about the middle; None: there is none.
     """
@@ -94,7 +94,7 @@ def _compare(
 def _find_details(
     means: NDArray[np.float64], seen: Bools, low_pass: float
 ) -> tuple[NDArray[np.float64], Bools]:
-    """The fine detail of means (2, 2, pixels), as a low-pass leaves it, and where all have it."""
+    """Find the detail of means (2, 2, *pixels) from `low_pass` px on, and where all have it."""
     band = Conditioning(low_pass=low_pass, high_pass=BAND * low_pass)
     found = [[condition(mean, seen, band, None) for mean in halves] for halves in means]
     details = np.array([[np.asarray(image, np.float64) for image, _ in row] for row in found])

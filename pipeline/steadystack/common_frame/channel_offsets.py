@@ -126,7 +126,7 @@ def measure_channel_offsets(
         keep=(),
         places=places,
         initial_shifts=twice if is_around else None,
-        asks_parts=True,
+        evaluates_parts=True,
     )
     for number, channel in enumerate(source.channels[1:], 1):
         two = TwoChannels(source.channels[0], channel)

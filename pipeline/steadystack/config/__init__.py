@@ -1,10 +1,10 @@
 """The settings: one YAML file is one run. Paths in a file are relative to the folder of that file.
 
-- `settings`: the whole, and the sections for the solve and the outputs
+- `settings`: all of them, and the sections for the outputs
 - `sections`: the sections for the stack and the cluster
-- `pair_sections`: those for how pairs are measured
+- `pair_sections`: the sections for preparing, measuring and choosing pairs, and for the solve
 - `mask_sections`, `object_section`, `motion_section`: the mask, a followed object, motion models
-- `loading`: reads files and reports what is wrong with them
+- `loading`: reads files and reports what is wrong in them
 - `values`: parses YAML, within limits; `scalars` writes single values
 """
 

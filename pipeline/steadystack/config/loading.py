@@ -1,4 +1,4 @@
-"""Read settings from YAML files, and explain what is wrong in them, a line for each problem."""
+"""Read settings from YAML files, and explain what is wrong in them, one line per problem."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_SECTIONS = (
     "settings must be sections of keys, such as `input: {path: stack.zarr}`; `steadystack init "
     "STACK` prints some"
 )
-# Old names of keys and values, and the names that they have now.
+# Old names of keys and values, and their present names.
 RENAMED = {
     "prior": "initial_shifts", "pairs.lags": "pairs.separations",
     "pairs.reach": "pairs.max_separation", "solve.polish": "solve.refine",
@@ -40,9 +40,9 @@ RENAMED = {
     "correct.interpolation: whole": "nearest", "correct.border: keep": "same",
     "correct.unusable: left": "unmoved", "correct.interpolated: left": "unmoved",
 }  # fmt: skip
-MAX_BYTES = 16 * 2**20  # of a file of settings
-MAX_LINES = 20  # of problems that are told at once
-MAX_NAME = 60  # characters of a name that others are compared with
+MAX_BYTES = 16 * 2**20  # of a settings file
+MAX_LINES = 20  # problems reported at once
+MAX_NAME = 60  # longer names are cut, and not compared with known ones
 OUTPUTS = "shifts", "corrected", "mean", "movie", "report", "summary", "performance_report"
 
 
@@ -86,7 +86,7 @@ def load_config(path: str | Path) -> Config:
 
 
 def make_config(settings: Any, folder: Path | None = None, *, is_yaml: bool = False) -> Config:
-    """Make settings from plain values, out of YAML or not; paths are relative to `folder`."""
+    """Make settings from plain values; paths are relative to `folder`. Raises InputError."""
     if not isinstance(settings, Mapping):
         raise InputError(NO_SECTIONS)
     values = {key: {} if value is None else value for key, value in convert_plain(settings).items()}
@@ -99,7 +99,7 @@ def make_config(settings: Any, folder: Path | None = None, *, is_yaml: bool = Fa
 
 
 def _resolve_paths(config: Config, folder: Path) -> Config:
-    """Make the paths of the settings absolute; relative ones begin at `folder`."""
+    """Make the paths in the settings absolute; relative ones start at `folder`."""
 
     def resolve(path: str | None) -> str | None:
         return None if path is None else make_absolute(path, folder)
@@ -143,7 +143,7 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
 
 
 def resolve_reader(reader: str | None, folder: Path) -> str | None:
-    """Make the path in ``file.py:function`` absolute; ``package:function`` stays."""
+    """Make the path in ``file.py:function`` absolute; ``package:function`` is unchanged."""
     is_file = reader is not None and reader.rpartition(":")[0].endswith(".py")
     return make_absolute(reader, folder) if reader is not None and is_file else reader
 
@@ -160,9 +160,9 @@ def _resolve_certificates(security: Any, make_absolute: Callable[[str | None], s
 
 
 def _explain_all(problems: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Explain pydantic's problems, a line for each wrong value.
+    """Explain pydantic's problems, with a line for each wrong value.
 
-    For a key that may hold several types pydantic has a problem for each of them.
+    For a key that allows several types, pydantic reports a problem for each of them.
     """
     by_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for problem in problems:
@@ -175,7 +175,7 @@ def _explain_all(problems: Sequence[Mapping[str, Any]]) -> list[str]:
             return [*lines[:MAX_LINES], f"and {len(by_key) - number} more invalid keys"]
         has_inner = any(other_key[: len(key)] == key != other_key for other_key in by_key)
         if has_inner and not _is_final(key_problems):
-            continue  # the value is of the type whose problems are those of the inner keys
+            continue  # the value has the type whose problems are those of the inner keys
         if len(key_problems) == 1:
             lines.append(_explain(key_problems[0]))
             continue
@@ -206,7 +206,7 @@ def _explain_all(problems: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _is_final(problems: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a problem says more than that the value is of another type or choice."""
+    """Whether a problem says more than that the value has a wrong type, or is not a choice."""
     return any(
         problem["type"] != "literal_error" and "_type" not in problem["type"]
         for problem in problems
@@ -214,7 +214,7 @@ def _is_final(problems: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
-    """Explain one of pydantic's errors in a line: the key, the value, what is allowed."""
+    """Explain one of pydantic's errors in a line: the key, the value, and what is allowed."""
     location, value = problem["loc"], problem.get("input")
     key = _format_location(location) or "settings"
     match problem["type"]:
@@ -257,12 +257,12 @@ def _explain(problem: Mapping[str, Any]) -> str:
 
 
 def _find_close(name: str, names: Sequence[str]) -> list[str]:
-    """Find the name that is most like another, if one is; none for a long one, as it takes long."""
+    """Find the most similar of some names, if any; none for a long name, which would be slow."""
     return [] if len(name) > MAX_NAME else difflib.get_close_matches(name, names, n=1)
 
 
 def _format_name(key: Any) -> str:
-    """Format a key on one line, and not all of it if it is long."""
+    """Format a key on one line, abbreviated if it is long."""
     name = str(key)
     return name if name.isprintable() and len(name) <= MAX_NAME else quote(name)
 
@@ -272,7 +272,7 @@ def _list_keys(section: type[BaseModel]) -> list[str]:
 
 
 def _find_elsewhere(key: str) -> list[str]:
-    """List the sections' keys of that name, joined to one text; empty if there are none."""
+    """List the keys of this name in all sections, joined to one text; empty if there are none."""
     dotted_keys = [
         f"{section}.{key}"
         for section in _list_keys(Config)
@@ -282,7 +282,7 @@ def _find_elsewhere(key: str) -> list[str]:
 
 
 def _describe_choices(problem: Mapping[str, Any]) -> str:
-    """Describe the values that a key may have, each named once, with the nearest of them."""
+    """Describe the allowed values of a key, naming each once, and suggest the most similar one."""
     expected = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
     close_choices = _find_close(quote(problem["input"]).strip("'"), expected)
     description = _describe(problem["loc"])
@@ -302,7 +302,7 @@ def _format_location(location: Sequence[Any]) -> str:
 
 
 def _find_key(location: Sequence[Any]) -> tuple[Any, ...]:
-    """Cut a location after its innermost key: the items and types of the value follow it."""
+    """Cut a location after its innermost key, before the items and types of the value."""
     keys = [key for key, _, _ in _walk_keys(location)]
     while keys and isinstance(keys[-1], int):
         keys.pop()
@@ -310,7 +310,7 @@ def _find_key(location: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _find_section(location: Sequence[Any]) -> type[BaseModel]:
-    """Find the section at a location of the settings, or else the one that contains it."""
+    """Find the section at a location in the settings, or else the one that contains it."""
     return ([Config] + [section for _, _, section in _walk_keys(location)])[-1]
 
 

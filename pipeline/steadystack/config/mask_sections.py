@@ -1,4 +1,4 @@
-"""The section of the mask, and the shapes in it."""
+"""The section of the mask, and the outlines in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of what frames may do besides being shifted."""
+"""The settings for motion beyond a shift."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pydantic import Field, model_validator
 from steadystack.config.sections import Listed, Section
 from steadystack.model import InputError
 
-# Nodes of local motion along an axis, and how near they may be, pixels.
+# Most nodes of local motion along an axis, and their smallest distance, pixels.
 MOST_NODES, SMALLEST_BOX = 65, 12
-# Frames and volumes that are thinner say too little of how they turn.
+# Smallest side of frames and volumes, pixels, that determines how they turn.
 SMALLEST_SIDE = 8
-# Nodes along an axis, at most, where the settings do not say, by axes of a frame; and boxes between
-# those of a volume where they say.
+# Most nodes along an axis if the settings do not give them, by number of axes; and the most boxes
+# between the nodes of a volume if they do.
 CHOSEN_NODES, MOST_BOXES = {1: 13, 2: 13, 3: 8}, 1000
 NodeCount = Annotated[int, Field(ge=2, le=MOST_NODES)]
 
@@ -47,8 +47,8 @@ class MotionSection(Section):
     smooth_in_time: bool = Field(
         False,
         description=(
-            "local: neighbouring frames are taken to deform alike, as far as the data say so; the "
-            "log states how much"
+            "local: neighbouring frames are assumed to deform similarly, as far as the data "
+            "support it; the log states how much"
         ),
     )
 
@@ -67,14 +67,14 @@ class MotionSection(Section):
         return self
 
     def count_most_nodes(self, ndim: int) -> tuple[int, ...]:
-        """How many nodes there are at most along each axis; 1, of nothing, if there is no grid."""
+        """The most nodes along each axis; 1 if there is no local motion."""
         if not self.may_be_local:
             return (1,) * ndim
         return self.grid or (CHOSEN_NODES[ndim],) * ndim
 
     @property
     def may_be_local(self) -> bool:
-        """Whether they may, or that may yet be chosen."""
+        """Whether the model is local, or may be chosen to be."""
         return self.model in ("local", "auto")
 
     @property
@@ -83,12 +83,18 @@ class MotionSection(Section):
         return self.model == "local"
 
     def check_frames(self, shape: Sequence[int], blocks: int, subpixel: bool) -> None:
-        """Refuse what does not suit a motion, or thin volumes, several blocks, too many nodes.
+        """Check that frames can have such a motion: shape, blocks and nodes.
+
+        Parameters
+        ----------
+        shape : of a frame, pixels
+        blocks : number of blocks that a frame is measured in
+        subpixel : `register.subpixel`
 
         Raises
         ------
         InputError
-            Where frames of this shape, measured so, cannot have such a motion.
+            If they cannot.
         """
         if self.model in ("auto", "translation"):
             return
@@ -133,5 +139,5 @@ class MotionSection(Section):
         return self.model != "translation"
 
     def decide(self, model: str) -> Self:
-        """The same section with the model that was chosen, where it is "auto"."""
+        """Replace "auto" with the model that was chosen."""
         return self.model_copy(update={"model": model}) if self.model == "auto" else self

@@ -1,4 +1,4 @@
-"""The section of an object that a mask follows, and what cannot be asked for along with it."""
+"""The section of an object that a mask follows, and the settings it cannot be combined with."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ObjectSection(Section):
             )
 
     def check_settings(self, config: Any) -> None:
-        """Refuse settings, of the type Config, that cannot be had with an object."""
+        """Refuse settings, of the type Config, that cannot be combined with an object."""
         self.check_alone(
             {
                 "preprocess.flat_field": config.preprocess.flat_field,
@@ -51,7 +51,7 @@ class ObjectSection(Section):
         )
 
     def check_alone(self, others: Mapping[str, object]) -> None:
-        """Refuse what cannot be had with it, if one is followed: keys, and whether each is set."""
+        """Refuse keys that cannot be combined with an object; `others`: whether each is set."""
         for key, is_set in others.items():
             if self.is_followed and is_set:
                 raise ValueError(

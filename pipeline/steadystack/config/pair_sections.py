@@ -1,4 +1,4 @@
-"""The sections of the settings that say how pairs are prepared, measured, chosen and solved."""
+"""The sections of the settings for preparing, measuring, choosing and solving pairs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from steadystack.model import MOST_SIGMA
 from steadystack.pairs import LONG, STRATEGIES, Strategy
 from steadystack.units import LISTED, PIXELS, find_micrometers
 
-TileSide = Annotated[int, Field(ge=16, json_schema_extra=PIXEL)]  # smaller ones are all overhead
+TileSide = Annotated[int, Field(ge=16, json_schema_extra=PIXEL)]  # smaller ones cost too much
 Sigma = Annotated[float, Field(gt=0, le=MOST_SIGMA, allow_inf_nan=False, json_schema_extra=PIXEL)]
 Bound = Pixels | WithUnit
 FramePair = Annotated[tuple[Index, Index], Field(strict=False)]
@@ -65,17 +65,17 @@ class PreprocessSection(Section):
 
     @property
     def changes_frames(self) -> bool:
-        """Whether frames are changed before they are correlated; what is not decided is off."""
+        """Whether frames are changed before they are correlated; undecided filters count as off."""
         off = PreprocessSection(low_pass=None, high_pass=None)
         return self.decide(None, None) != off
 
     @property
     def is_decided(self) -> bool:
-        """Whether nothing is left for a pilot to decide."""
+        """Whether there is nothing for a pilot to decide."""
         return AUTO not in (self.low_pass, self.high_pass)
 
     def decide(self, low_pass: float | None, high_pass: float | None) -> Self:
-        """The section with these in place of what is "auto"."""
+        """Replace filters that are "auto" with these sigmas, pixels; None: off."""
         decided = {"low_pass": low_pass, "high_pass": high_pass}
         return self.model_copy(
             update={name: value for name, value in decided.items() if getattr(self, name) == AUTO}
@@ -127,11 +127,11 @@ class RegisterSection(Section):
 
     @property
     def is_decided(self) -> bool:
-        """Whether nothing is left for a pilot to decide."""
+        """Whether there is nothing for a pilot to decide."""
         return self.max_shift != AUTO
 
     def decide(self, max_shift: tuple[int, ...] | None, widen: bool) -> Self:
-        """The section with these bounds, pixels per axis, in place of "auto"; None: every shift."""
+        """Replace "auto" with these bounds, pixels per axis; None: every shift."""
         if self.is_decided:
             return self
         return self.model_copy(update={"max_shift": max_shift, "widen": widen})
@@ -264,5 +264,5 @@ class SolveSection(Section):
 
     @property
     def may_leave_out_parts(self) -> bool:
-        """Whether parts of the frame are left out, where pairs without them agree."""
+        """Whether parts of the frame are left out if pairs without them agree."""
         return self.leave_out_parts and not self.refine

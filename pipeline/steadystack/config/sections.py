@@ -34,7 +34,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
-# The units of numbers, which go into the schema of the settings.
+# The units of numbers, for the schema of the settings.
 PIXEL, UM, SECOND = ({"unit": unit} for unit in ("pixels", "micrometers", "seconds"))
 Pixels = Annotated[int, Field(ge=0, json_schema_extra=PIXEL)]
 Size = Annotated[
@@ -78,7 +78,7 @@ class InputSection(Section):
         None,
         description="number or name; needed if there are several; a list of up to 6: pairs are "
         "measured in each of them and combined into one shift, weighted by their "
-        "errors; everything else looks at the first of them",
+        "errors; everything else uses the first of them",
     )
     level: Index = Field(0, description="pyramid level; 0 is full resolution")
     axes: str | None = Field(
@@ -153,7 +153,7 @@ class InputSection(Section):
         return self.channel if isinstance(self.channel, tuple) else (self.channel,)
 
     def check_channels(self, config: Any) -> None:
-        """Refuse settings, of the type Config, that are for one channel, or for several."""
+        """Refuse settings, of the type Config, that do not suit the number of channels."""
         if config.solve.channel_offsets and len(self.list_channels()) < 2:
             raise ValueError(
                 "solve.channel_offsets: there is only one channel, and no other to align it with: "
@@ -181,7 +181,7 @@ class InputSection(Section):
 
     @property
     def one_path(self) -> str:
-        """The path of the only input."""
+        """The path of the only input; raises InputError if there are several."""
         if not isinstance(self.path, str):
             raise InputError(
                 f"input.path gives {len(self.path)} inputs, but this takes one: use run_all"
@@ -192,7 +192,7 @@ class InputSection(Section):
 Kind = Literal["in-process", "local", "address", "scheduler-file", "slurm", "pbs", "sge", "lsf"]
 OWN, JOBS = ("local", "slurm", "pbs", "sge", "lsf"), ("slurm", "pbs", "sge", "lsf")
 
-# The least that distributed accepts, seconds: ten probes a second apart, and one second.
+# The smallest value that distributed accepts, seconds: ten probes a second apart, plus one.
 LEAST_LOST_AFTER = 11
 Silence = Annotated[float, Field(ge=LEAST_LOST_AFTER, le=600, json_schema_extra=SECOND)]
 
@@ -276,8 +276,7 @@ class ClusterSection(Section):
     )
     lost_after: Silence = Field(
         15.0,
-        description="seconds without a sign of life after which the tasks of a host go to other "
-        "workers",
+        description="seconds without contact after which the tasks of a host go to other workers",
     )
     worker_timeout: (
         Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra=SECOND)] | None

@@ -1,4 +1,4 @@
-"""The whole of the settings, and the sections of what is done with measured pairs."""
+"""All settings of a run, and the sections for the outputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from steadystack.config.sections import (
 )
 from steadystack.durable import get_place
 
-# Increased whenever the same settings measure other numbers than before.
+# Increased whenever the same settings give different measurements than before.
 METHOD_VERSION = 10
 
 REPORTS = (".html", ".png", ".svg", ".pdf")
@@ -267,7 +267,7 @@ class Config(Section):
 
     @property
     def solve_reads_frames(self) -> bool:
-        """Whether frames are read to solve."""
+        """Whether the solve reads frames."""
         return (
             bool(self.solve.refine)
             or self.motion.is_more_than_shift
@@ -277,44 +277,44 @@ class Config(Section):
 
     @property
     def settings_path(self) -> str:
-        """Where the settings were read from; "" if they were made in Python."""
+        """The path that the settings were read from; "" if they were made in Python."""
         return self._settings_path
 
     def dump(self) -> dict[str, Any]:
-        """Dump the settings as plain values, as a file would hold them."""
+        """Dump the settings as plain values, as in a file."""
         return self.model_dump(mode="json", by_alias=True)
 
     @property
     def is_decided(self) -> bool:
-        """Whether nothing is left for a pilot to decide."""
+        """Whether there is nothing for a pilot to decide."""
         mask = self.mask
         asked = mask.defects, mask.field_of_view, mask.parts, self.object_.mask
         sections = self.preprocess, self.register_
         return asked == (None,) * 4 and all(section.is_decided for section in sections)
 
     def fingerprint(self, digest: str) -> str:
-        """Hash everything that affects the measuring of pairs to 16 hexadecimal digits.
+        """Hash everything that affects the measurements of pairs to 16 hexadecimal digits.
 
         `digest` is that of the input's metadata and of the contents of paths. Solve, outputs and
-        cluster are left out: they do not change what is measured.
+        cluster are left out: they do not affect measurements.
         """
-        # Defaults are left out, so that a key that a later version adds changes no hash.
+        # defaults are left out, so that keys added by later versions do not change the hash
         values = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         settings: dict[str, Any] = {
             name: values[name]
             for name in ("mask", "object", "preprocess", "register", "initial_shifts", "pairs")
             if name in values
         }
-        if self.object_.is_followed:  # its mask is that of the anchor
-            settings["object"] = {"anchor": self.solve.anchor}  # the digest knows the mask
+        if self.object_.is_followed:  # its mask is drawn on the anchor
+            settings["object"] = {"anchor": self.solve.anchor}  # the mask is in the digest
         settings.get("pairs", {}).pop("extra", None)  # the first round is the same without it
         preprocess = settings.get("preprocess", {})
-        for name in ("low_pass", "high_pass"):  # off is off, whether a pilot or a user says so
+        for name in ("low_pass", "high_pass"):  # off is the same from a pilot or a user
             if preprocess.get(name, "") is None:
                 del preprocess[name]
         settings = {name: section for name, section in settings.items() if section}
         input_values = values["input"]
-        del input_values["path"]  # the digest knows what is there
+        del input_values["path"]  # its content is in the digest
         settings |= {"input": input_values, "digest": digest, "method": METHOD_VERSION}
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The plain values of settings, out of YAML or of a program: of limited number, depth and size."""
+"""Parse and check plain values of settings, from YAML or a program, within limits of their size."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import yaml
 
 from steadystack.model import InputError
 
-# Settings are never nested as deeply as this, and have fewer values, a list of pairs included.
+# Limits that no settings need to exceed, a list of pairs included.
 MAX_DEPTH, MAX_VALUES = 30, 1_000_000
 MAX_INTEGER = 2**63 - 1
 SHOWN_CHARACTERS = 200  # of a value, in an error
-# Numbers to most languages, but text to YAML 1.1, which wants a point and a sign in them.
+# Numbers in most languages, but text in YAML 1.1, which requires a point and a sign in them.
 EXPONENTIAL = re.compile(
     r"(?P<digits>[-+]?(?:\d+(?:\.\d*)?|\.\d+))[eE](?P<sign>[-+]?)(?P<power>\d+)"
 )
 MAX_WRITTEN_OUT, MAX_DIGITS = 1e12, 40
-IS_YAML = "is_yaml"  # beside what pydantic tells of a problem: is the value out of YAML?
-# Patterns of pydantic's words, and plain words in their place.
+IS_YAML = "is_yaml"  # added to pydantic's problems: whether the value is from YAML
+# Patterns in pydantic's messages, and plain words to replace them with.
 PLAIN_WORDS = (
     (", unable to parse .*", ""),
     (r"\w+ should have (.*) after validation, not \d+", r"\1"),
@@ -37,15 +37,15 @@ PLAIN_WORDS = (
 def parse_yaml(text: str) -> Any:
     """Parse YAML to plain values.
 
-    Raises yaml.YAMLError, with the line, for anything that is no YAML, and for what no settings
-    need: keys that occur twice or are no names, values that hold themselves, many copies of copies,
-    and numbers that YAML reads otherwise than people do.
+    Raises yaml.YAMLError, with the line, for invalid YAML, and for things that settings do not
+    need: keys that occur twice or are not names, values that contain themselves, aliases that
+    expand to very many values, and numbers that YAML reads in another base than people do.
     """
     return yaml.load(text, _SettingsLoader)
 
 
 def quote(value: Any) -> str:
-    """Write a value as an error shows it: on one line, and not all of it if it is long."""
+    """Write a value as an error shows it: on one line, abbreviated if it is long."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # too many digits, or nested too deeply
@@ -54,16 +54,16 @@ def quote(value: Any) -> str:
 
 
 def refuse_number(text: str) -> str:
-    """Return a text that may be a length with a unit; raises ValueError for a number, as 6e1."""
+    """Return a text that may be a length with a unit; raises ValueError for a number like 6e1."""
     if EXPONENTIAL.fullmatch(text):
         raise ValueError(
-            f"{quote(text)} is not allowed; pixels are a number, and a length has a unit, as '3 um'"
+            f"{quote(text)} is not allowed; pixels are a number, and a length has a unit: '3 um'"
         )
     return text
 
 
 def simplify_words(message: str) -> str:
-    """Put one of pydantic's messages in plain words, without its beginning."""
+    """Rewrite one of pydantic's messages in plain words, without its beginning."""
     message = message.removeprefix("Input should be ")
     for words, replacement in PLAIN_WORDS:
         message = re.sub(words, replacement, message)
@@ -71,10 +71,10 @@ def simplify_words(message: str) -> str:
 
 
 def explain_reading(problems: Sequence[Mapping[str, Any]]) -> str:
-    """Explain a value that YAML reads as another type than it seems to be; "" for all others.
+    """Explain a value that YAML reads as another type than expected; "" for all other values.
 
-    `problems` are those that pydantic has with the value of one key; with `IS_YAML`
-    false there is nothing to explain.
+    `problems` are pydantic's with the value of one key; if `IS_YAML` is false in them, there is
+    nothing to explain.
     """
     if not any(problem.get(IS_YAML, True) for problem in problems):
         return ""
@@ -93,7 +93,7 @@ def explain_reading(problems: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _write_exponential(match: re.Match[str], may_be_float: bool) -> str:
-    """Write a number, such as 6e4, so that YAML reads one, in the ways that there are."""
+    """Write a number such as 6e4 in all ways that YAML reads as a number; "" if it is infinite."""
     number, digits = float(match[0]), match["digits"]
     digits = re.sub(r"^([-+]?)\.", r"\g<1>0.", digits)
     ways: list[str] = []
@@ -111,9 +111,9 @@ def _write_exponential(match: re.Match[str], may_be_float: bool) -> str:
 
 
 def convert_plain(value: Any, location: str = "settings", depth: int = 0) -> Any:
-    """Convert numpy's numbers to Python's, in settings that were made by a program.
+    """Convert numpy's numbers to Python's, in settings made by a program.
 
-    Raises InputError for what no settings can hold: values nested without end, keys that are not
+    Raises InputError for values that settings cannot have: nested too deeply, keys that are not
     text, NUL in a text, whole numbers beyond 64 bits.
     """
     if depth > MAX_DEPTH:
@@ -150,15 +150,15 @@ def _join(location: str, key: object) -> str:
 
 
 def _convert_text(text: str, location: str) -> str:
-    """Return a text as it is; raises InputError if no file or name can be called so."""
+    """Return a text unchanged; raises InputError if it cannot be the name of a file."""
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
         raise InputError(
-            f"{location}: {quote(text)} holds a character that is half of a surrogate pair"
+            f"{location}: {quote(text)} contains half of a surrogate pair: remove it"
         ) from None
     if "\0" in text:
-        raise InputError(f"{location}: {quote(text)} holds a NUL character: take it out")
+        raise InputError(f"{location}: {quote(text)} contains a NUL character: remove it")
     return text
 
 
@@ -168,10 +168,10 @@ class _SettingsLoader(yaml.SafeLoader):
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._depth = 0
-        self._sizes: dict[int, tuple[int, int]] = {}  # of every node: its values, and its depth
+        self._sizes: dict[int, tuple[int, int]] = {}  # number of values and depth of every node
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose a node; aliases count as what they stand for."""
+        """Compose a node within the limits; aliases count with everything that they refer to."""
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -195,7 +195,7 @@ class _SettingsLoader(yaml.SafeLoader):
         return node
 
     def _measure(self, node: yaml.Node) -> None:
-        """Note how many values a node holds, and how deeply they are nested."""
+        """Record how many values a node contains, and how deeply they are nested."""
         parts: list[yaml.Node] = []
         if isinstance(node, yaml.SequenceNode):
             parts = node.value
@@ -206,7 +206,7 @@ class _SettingsLoader(yaml.SafeLoader):
         self._sizes[id(node)] = values, 1 + max((depth for _, depth in sizes), default=0)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Construct a value; whatever fails on the way is an error of YAML, with its line."""
+        """Construct a value; any failure is raised as a YAML error with its line."""
         try:
             return super().construct_object(node, deep=deep)
         except yaml.YAMLError:
@@ -230,7 +230,7 @@ class _SettingsLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
-        """Construct a number; refuses those that YAML counts to the base of 8 or 60."""
+        """Construct a number; refuses those that YAML reads in base 8 or 60."""
         text = str(self.construct_scalar(node)).replace("_", "")
         is_whole = node.tag.endswith(":int")
         construct = self.construct_yaml_int if is_whole else self.construct_yaml_float

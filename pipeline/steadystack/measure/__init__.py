@@ -1,6 +1,6 @@
 """Measure the pairs of a stack: frames are read and prepared once per batch.
 
-- `batches`: the tasks, in a first round and where that leaves the graph weak
+- `batches`: the tasks, in a first round, and in a second one where the graph is weak
 - `batch_tasks`: what a task does; `batch_results`: what it returns
 - `method`: reads and prepares frames
 - `part_steps`: evaluates the parts of the frame

@@ -1,4 +1,4 @@
-"""What batches of pairs give, in one channel and in several."""
+"""The results of batches of pairs, in one channel or several."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from steadystack.model import PAIR_RESULTS, FrameStatus, Ints, PairStatus, PairT
 from steadystack.ncc import Terms
 from steadystack.pairs import join_channels
 
-# The status of a pair without a shift, or of a frame: the first of these that one of its channels
-# has. What may still be found, or be read the next time, comes first.
+# The status of a pair without a shift, or of a frame, is the first of these that one of its
+# channels has: those that may change when measured or read again come first.
 PAIR_STATUS_ORDER = (
     PairStatus.UNREADABLE,
     PairStatus.AT_SEARCH_LIMIT,
@@ -34,20 +34,20 @@ FRAME_STATUS_ORDER = (
     FrameStatus.EMPTY,
     FrameStatus.MISSING,
 )
-# Channels of a pair that has a shift, but elsewhere than is searched: they are no witnesses for
-# channels that have one here.
+# Channels in which the best shift is outside the search: they count against channels that have one
+# within it.
 ELSEWHERE = (PairStatus.AT_SEARCH_LIMIT, PairStatus.INVERTED)
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a batch gave.
+    """The result of a batch.
 
     Attributes
     ----------
     table : the rows of its pairs
     frames : numbers of the frames that were read, sorted
-    columns : what reading them gave, by the fields of `FRAME_RESULTS`; a value for each of `frames`
+    columns : results of reading, by the fields of `FRAME_RESULTS`; a value for each of `frames`
     reasons : why a frame could not be read, by its number
     covariance : of the shifts (pairs, axes, axes), px²
     """
@@ -63,7 +63,12 @@ class BatchResult:
 class BlockResult:
     """The terms of a batch's pairs in one block of their frames, or in several together.
 
-    `summaries` tell what reading that part of every frame gave.
+    Attributes
+    ----------
+    pairs : (pairs, 2), frames
+    centres : of the searches (pairs, axes), whole pixels; None: 0
+    terms : of each pair; None: none
+    summaries : of reading these blocks, by frame
     """
 
     pairs: Ints
@@ -72,7 +77,7 @@ class BlockResult:
     summaries: dict[int, ReadSummary]
 
     def plus(self, other: BlockResult) -> BlockResult:
-        """The result of two blocks together; a pair without terms in one of them has none."""
+        """Add another block; a pair without terms in one of the blocks has none."""
         terms = [
             mine.add(others) if mine is not None and others is not None else None
             for mine, others in zip(self.terms, other.terms, strict=True)
@@ -84,11 +89,12 @@ class BlockResult:
 
 
 def join_results(channels: Sequence[BatchResult]) -> BatchResult:
-    """Join what the channels of the same batch gave, of the same pairs and frames.
+    """Join the results of all channels of a batch, for the same pairs and frames.
 
-    Shifts and errors follow from all channels that agree; what is no number of several, such as the
-    NCC, is of the one that counts most. A pair that cannot be read in one channel is read again,
-    and where as many channels lie elsewhere as agree here, there is no majority.
+    Shifts and errors follow from all channels that agree; values that cannot be averaged, such as
+    the NCC, are those of the channel with the largest weight. A pair that is unreadable in one
+    channel is unreadable; if at least as many channels have their shift outside the search as agree
+    within it, there is no majority, and the pair has no shift.
     """
     tables, rows = [result.table for result in channels], np.arange(len(channels[0].table.status))
     covariances = np.stack([result.covariance for result in channels], axis=1)
@@ -144,7 +150,7 @@ def join_results(channels: Sequence[BatchResult]) -> BatchResult:
 
 
 def _rank(codes: NDArray[np.int8], order: Sequence[PairStatus | FrameStatus]) -> NDArray[np.int64]:
-    """The places of statuses, by their codes, in an order; behind it those that are not in it."""
+    """Find the positions of statuses, given by codes, in an order; those not in it come last."""
     places = np.full(len(type(order[0])), len(order))
     places[[status.code for status in order]] = np.arange(len(order))
     return np.asarray(places[codes], np.int64)

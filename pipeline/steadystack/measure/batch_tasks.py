@@ -1,4 +1,4 @@
-"""What a task does on a worker: the pairs of a batch, or what a block of frames adds to them."""
+"""Tasks on workers: measure the pairs of a batch, or compute the terms of one block of frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from steadystack.measure.method import (
     read_common_mask,
     reuse_mask,
 )
-from steadystack.measure.part_steps import PartAsker, find_last_rows
+from steadystack.measure.part_steps import PartEvaluator, find_last_rows
 from steadystack.model import (
     FRAME_RESULTS,
     FrameSource,
@@ -34,43 +34,43 @@ from steadystack.register import Search, compute_block_terms, make_surface, regi
 
 # Pairs that may have a shift beyond the lags that were searched.
 MAY_LIE_FARTHER = (PairStatus.LOW_NCC, PairStatus.AT_SEARCH_LIMIT, PairStatus.LOW_OVERLAP)
-# So many of them are searched for at every lag together, or one, as have so many pixels in both of
-# their frames; of each about 80 bytes are held.
+# These are searched for at every lag in groups of at most this many pixels in both frames, but at
+# least one pair; about 80 bytes per pixel are held.
 TOGETHER_PIXELS = 2**19
 
 
 @dataclass(eq=False)
 class HeldFrames:
-    """Frames that are ready, for the next batches in this process; none changes but by rounding.
+    """Prepared frames, kept for the next batches in this process; results change by rounding only.
 
-    All batches must be of one source and of one method, but for centres and cells of the search.
-    What was computed of frames stays for the last two searches.
+    All batches must have the same source and the same method, except for centres and cells of the
+    search. Transforms of frames are kept for the last two searches.
     """
 
     _frames: dict[int, tuple[MaskedImage, ReadSummary, ScoreImage | None]] = field(
         default_factory=dict
     )
-    _lately: list[tuple[Search, CachedMask, dict[int, MaskedImage]]] = field(default_factory=list)
+    _recent: list[tuple[Search, CachedMask, dict[int, MaskedImage]]] = field(default_factory=list)
 
     def keep_only(self, frames: Collection[int]) -> None:
-        """Let go of all frames but these."""
+        """Drop all frames except these."""
         for frame in self._frames.keys() - set(frames):
             del self._frames[frame]
-            for _, _, images in self._lately:
+            for _, _, images in self._recent:
                 images.pop(frame, None)
 
     def begin(self, search: Search, common: CachedMask) -> CachedMask:
-        """Begin a batch with a search; the mask that is common to all frames, as it is held."""
-        known = [one for one in self._lately if one[0] == search]
-        others = [one for one in self._lately if one[0] != search]
-        self._lately = [*others[-1:], *(known or [(search, common, {})])]
-        return self._lately[-1][1]
+        """Begin a batch with a search; returns the common mask, the one already held if any."""
+        known = [one for one in self._recent if one[0] == search]
+        others = [one for one in self._recent if one[0] != search]
+        self._recent = [*others[-1:], *(known or [(search, common, {})])]
+        return self._recent[-1][1]
 
     def get(self, frame: int) -> tuple[MaskedImage, ReadSummary, ScoreImage | None] | None:
-        """Get a frame for the batch that was begun; None: it is not here."""
+        """Get a frame for the batch that was begun; None: not held."""
         if frame not in self._frames:
             return None
-        search, common, images = self._lately[-1]
+        search, common, images = self._recent[-1]
         image, summary, smoothed = self._frames[frame]
         if frame not in images:
             masks = [common, *(other.mask for other in images.values())]
@@ -81,11 +81,11 @@ class HeldFrames:
     def add(
         self, frame: int, image: MaskedImage, summary: ReadSummary, smoothed: ScoreImage | None
     ) -> None:
-        """Hold a frame of the batch that was begun, if it can be measured."""
+        """Keep a frame of the batch that was begun, if it can be measured."""
         if summary.pair_status is PairStatus.OK:
             alone = replace(image, mask=CachedMask(image.mask.pixels), cache={})
             self._frames[frame] = alone, summary, smoothed
-            self._lately[-1][2][frame] = image
+            self._recent[-1][2][frame] = image
 
 
 def measure_batch(
@@ -97,9 +97,9 @@ def measure_batch(
 ) -> BatchResult:
     """Register pairs (n, 2) of frames that are one block; each frame is read and prepared once.
 
-    `centres` are those of their searches, of one cell; None: those that the method knows. `held`
-    are frames that need not be read, and where those that are read are added. Where the source has
-    several channels, what each of them gives is joined, and none of their frames is held.
+    `centres` (n, axes) are those of their searches, all in one cell, whole pixels; None: from the
+    method's initial shifts. `held` has frames that need not be read; those that are read are added
+    to it. If the source has several channels, their results are joined, and no frames are held.
     """
     if source.channels:
         alone = [measure_batch(pairs, channel, method, centres) for channel in source.channels]
@@ -108,9 +108,9 @@ def measure_batch(
         centres = find_pair_centres(method, pairs)
     method = replace(method, search=make_search(method, centres))
     summaries: dict[int, ReadSummary] = {}
-    asker = PartAsker(method.search, pairs) if method.asks_parts else None
-    terms = _iterate_terms(pairs, centres, 0, source, method, summaries, asker, held)
-    result = _register_batch(pairs, centres, terms, summaries, method.search, asker)
+    evaluator = PartEvaluator(method.search, pairs) if method.evaluates_parts else None
+    terms = _iterate_terms(pairs, centres, 0, source, method, summaries, evaluator, held)
+    result = _register_batch(pairs, centres, terms, summaries, method.search, evaluator)
     if method.widen and centres is None:
         _search_everywhere(result, source, method)
     return result
@@ -128,7 +128,7 @@ def _search_everywhere(result: BatchResult, source: FrameSource, method: Method)
     for first in range(0, len(rows), together):
         some = rows[first : first + together]
         found = measure_batch(pairs[some], source, wide)
-        # those that are not could be read a moment ago
+        # if unreadable now, the frames were readable before: the first result is kept
         read = np.flatnonzero(found.table.status != PairStatus.UNREADABLE.code)
         table.take_results(some[read], found.table, read)
         result.covariance[some[read]] = found.covariance[read]
@@ -148,7 +148,7 @@ def measure_task(
 def measure_block(
     task: tuple[Ints, Ints | None, int], source: FrameSource, method: Method
 ) -> BlockResult:
-    """The terms of pairs in one block of their frames; each is read once."""
+    """Compute the terms of pairs in one block of their frames; each block is read once."""
     pairs, centres, block = task
     method = replace(method, search=make_search(method, centres))
     summaries: dict[int, ReadSummary] = {}
@@ -157,7 +157,7 @@ def measure_block(
 
 
 def finish_batch(result: BlockResult, source: FrameSource, method: Method) -> BatchResult:
-    """Register the pairs of a batch whose blocks have all been joined."""
+    """Register the pairs of a batch from the terms of all their blocks."""
     search = make_search(method, result.centres)
     return _register_batch(result.pairs, result.centres, result.terms, result.summaries, search)
 
@@ -169,14 +169,14 @@ def _iterate_terms(
     source: FrameSource,
     method: Method,
     summaries: dict[int, ReadSummary],
-    asker: PartAsker | None = None,
+    evaluator: PartEvaluator | None = None,
     lasting: HeldFrames | None = None,
 ) -> Iterator[Terms | None]:
-    """Yield the terms of every pair in a block, None if one of its frames is of no use.
+    """Yield the terms of every pair in a block, None if one of its frames cannot be used.
 
-    None also where the frames do not touch as far as is searched. Every frame that is read adds its
-    summary to `summaries`: those of a pair are there when its terms are. A frame is held from its
-    first pair to its last, and in `lasting`; `asker` takes note of it.
+    None also if the frames do not overlap anywhere in the search. The summary of every frame that
+    is read is added to `summaries` before the terms of its first pair are yielded. A frame is held
+    from its first pair to its last, and kept in `lasting`; it is also passed to `evaluator`.
     """
     camera_images = read_camera_images(method, source.frame_shape, block)
     common = read_common_mask(source, block, method)
@@ -199,8 +199,8 @@ def _iterate_terms(
                 )
             if image is not None:
                 held[frame] = image
-                if asker is not None:
-                    smoothed = asker.hold(frame, image, smoothed)
+                if evaluator is not None:
+                    smoothed = evaluator.hold(frame, image, smoothed)
                 if lasting is not None and known is None:
                     lasting.add(frame, image, summaries[frame], smoothed)
         alone = len(search.blocks) == 1 and not all(
@@ -224,11 +224,11 @@ def _register_batch(
     terms: Iterable[Terms | None],
     summaries: dict[int, ReadSummary],
     search: Search,
-    asker: PartAsker | None = None,
+    evaluator: PartEvaluator | None = None,
 ) -> BatchResult:
-    """Register pairs by their terms; `summaries` may be filled while these are gone through.
+    """Register pairs by their terms; `summaries` may be filled while these are iterated.
 
-    The parts of a pair are asked through `asker`.
+    The parts of pairs are evaluated by `evaluator`.
     """
     ndim = len(search.shape)
     table = PairTable.unmeasured(pairs, 0, ndim)
@@ -242,12 +242,14 @@ def _register_batch(
     for row, registration in enumerate(register_surfaces(surfaces, search)):
         _set_row(table, row, registration)
         covariance[row] = registration.covariance
-        if asker is not None:
+        if evaluator is not None:
             if registration.status is PairStatus.OK:
-                scores[row] = asker.compute_scores(row, registration.shift, registration.ncc < 0)
-            asker.release(row)
-    if asker is not None:
-        table.part_step[:] = asker.compute_steps(scores)
+                scores[row] = evaluator.compute_scores(
+                    row, registration.shift, registration.ncc < 0
+                )
+            evaluator.release(row)
+    if evaluator is not None:
+        table.part_step[:] = evaluator.compute_steps(scores)
     frames = np.array(sorted(summaries), np.int64)
     read = [summaries[frame] for frame in frames.tolist()]
     columns = {
@@ -261,12 +263,12 @@ def _register_batch(
 def _make_surface(
     both: list[ReadSummary], terms: Terms | None, search: Search, centre: list[int] | None
 ) -> Surface | Registration:
-    """The surface of a pair; or its registration, where a frame is of no use."""
+    """Make the surface of a pair; or its registration, if a frame cannot be used."""
     statuses = {summary.pair_status for summary in both}
     for status in (PairStatus.UNREADABLE, PairStatus.EMPTY, PairStatus.FLAT):
         if status in statuses:
             return Registration.unknown(len(search.shape), status)
-    if terms is None:  # frames that do not touch as far as is searched
+    if terms is None:  # frames that overlap nowhere in the search
         return Registration.unknown(len(search.shape), PairStatus.LOW_OVERLAP)
     return make_surface(terms, search, centre=centre)
 

@@ -1,6 +1,6 @@
-"""Batches of pairs as tasks, in rounds: those of the strategy, then more where the graph is weak.
+"""Measure batches of pairs as tasks: the strategy's pairs, then more where the graph is weak.
 
-A batch of frames too large for a task is a tree of tasks.
+If frames are too large for a task, a batch is a tree of tasks, with a leaf for each block.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ from steadystack.measure.batch_tasks import (
 from steadystack.measure.budget import BatchSize
 from steadystack.measure.centres import group_by_cell
 from steadystack.measure.method import Method
-from steadystack.measure.part_steps import BlockScores, MeasuredPairs, ask_block, finish_asking
+from steadystack.measure.part_steps import (
+    BlockScores,
+    MeasuredPairs,
+    compute_block_scores,
+    finish_scores,
+)
 from steadystack.model import (
     FRAME_FIELDS,
     PAIR_RESULTS,
@@ -43,33 +48,34 @@ from steadystack.solve import solve_shifts
 
 log = logging.getLogger(__name__)
 
-# Is told of a finished batch: the table, the rows of the batch, the frames that were read for it.
+# Called after each batch with the table, the rows of the batch and the frames read for it.
 OnBatch: TypeAlias = Callable[[PairTable, Ints, Ints], None]
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredBefore:
-    """Pairs that were measured in this process before, to be taken over where they are asked for.
+    """Pairs measured before in this process, whose results are reused.
 
-    A pair is the same if its frames are of the same source, and it is measured alike.
+    A pair is the same if its frames are from the same source, and if it is measured by the same
+    method.
     """
 
     _tables: list[tuple[FrameSource, Method, PairTable]] = field(default_factory=list)
 
     def add(self, source: FrameSource, method: Method, table: PairTable) -> None:
-        """Take note of a measured table."""
+        """Add a measured table."""
         self._tables.append((source, method, table))
 
     def fill_in(self, table: PairTable, source: FrameSource, method: Method) -> None:
-        """Fill in what is known of the pairs of a table that are not measured yet."""
+        """Fill in known results of the pairs of a table that are not measured yet."""
         for known_source, known_method, known in self._tables:
             if known_source is not source or not known_method.is_same(method):
                 continue
             pairs = zip(known.reference.tolist(), known.moving.tolist(), strict=True)
             to_do = known.to_do
             rows = {pair: row for row, pair in enumerate(pairs) if not to_do[row]}
-            asked = zip(table.reference.tolist(), table.moving.tolist(), strict=True)
-            found = np.array([rows.get(pair, -1) for pair in asked], np.int64)
+            wanted = zip(table.reference.tolist(), table.moving.tolist(), strict=True)
+            found = np.array([rows.get(pair, -1) for pair in wanted], np.int64)
             taken = np.flatnonzero((found >= 0) & table.to_do)
             table.take_results(taken, known, found[taken])
             frames = np.unique([table.reference[taken], table.moving[taken]])
@@ -89,17 +95,16 @@ def measure_pairs(
 ) -> Iterator[tuple[PairTable, int]]:
     """Measure every pair of `table` that is not measured yet, or that failed.
 
-    Fills them in, and yields the table and how many of its rows are measured, after each batch;
-    before that `on_batch` is called with the table, the rows of the batch and the frames that were
-    read for them. A row does not depend on its batch, nor on where that was run; how many batches
-    there are goes by the threads of the engine. The pairs of a batch that is given up have the
-    status FAILED. `held` are frames that need not be read, of pairs that are measured in this
-    process.
+    Fills in the table, and yields it and the number of measured rows after each batch; `on_batch`
+    is called before that with the table, the rows of the batch and the frames that were read for
+    them. A row does not depend on its batch, or on where that was run; the number of batches
+    depends on the threads of the engine. The pairs of a batch that is given up have the status
+    FAILED. `held` has frames that need not be read, if pairs are measured in this process.
 
     Raises
     ------
     RunError
-        Where more pairs fail than the engine allows, or it cannot go on.
+        If more pairs fail than the engine allows, or if it cannot continue.
     """
     rows = np.flatnonzero(table.to_do)
     table.status[rows] = PairStatus.UNMEASURED.code
@@ -111,7 +116,7 @@ def measure_pairs(
     yield table, done
 
     in_memory = source.in_memory
-    # a task is told of its own pairs
+    # tasks get the centres of their own pairs only
     sent = source, replace(method, initial_shifts=None, places=None)
     shared = [share(client, value) if in_memory else value for value in sent]
     size = size.among(as_cluster(client).count_threads(), len(rows))
@@ -148,7 +153,7 @@ def _run_blocks_of_channels(
     source: FrameSource,
     shared: list[Any],
 ) -> Iterator[tuple[NDArray[Any], BatchResult | Failure]]:
-    """Measure batches of frames in blocks; several channels one after the other, some at a time."""
+    """Measure batches of frames in blocks; channels in turn, for a few batches at a time."""
     if not source.channels:
         yield from _run_blocks(client, batches, method, shared)
         return
@@ -175,7 +180,7 @@ def _run_blocks(
     method: Method,
     shared: list[Any],
 ) -> Iterator[tuple[NDArray[Any], BatchResult | Failure]]:
-    """Measure batches of frames that are cut into blocks; then ask their parts, block by block."""
+    """Measure batches of frames cut into blocks, then evaluate their parts block by block."""
     blocks, failed = range(len(method.search.blocks)), list[tuple[NDArray[Any], Failure]]()
     trees = (
         ((batch, centres), [(pairs, centres, block) for block in blocks])
@@ -183,22 +188,22 @@ def _run_blocks(
     )
     measured = run_trees(client, measure_block, BlockResult.plus, finish_batch, trees, *shared)
 
-    if not method.asks_parts:
+    if not method.evaluates_parts:
         yield from ((batch, result) for (batch, _), result in measured)
         return
 
-    def make_questions() -> Iterator[tuple[Any, list[MeasuredPairs]]]:
+    def make_part_tasks() -> Iterator[tuple[Any, list[MeasuredPairs]]]:
         for (batch, centres), result in measured:
             if isinstance(result, Failure):
                 failed.append((batch, result))
                 continue
             table = result.table
             pairs = np.stack([table.reference, table.moving], axis=1)
-            asked = MeasuredPairs(pairs, centres, table.shift, table.ncc < 0)
-            yield (batch, result), [replace(asked, block=block) for block in blocks]
+            of_batch = MeasuredPairs(pairs, centres, table.shift, table.ncc < 0)
+            yield (batch, result), [replace(of_batch, block=block) for block in blocks]
 
     answers = run_trees(
-        client, ask_block, BlockScores.plus, finish_asking, make_questions(), *shared
+        client, compute_block_scores, BlockScores.plus, finish_scores, make_part_tasks(), *shared
     )
     for (batch, result), steps in answers:
         yield from failed
@@ -214,7 +219,7 @@ def _run_blocks(
 def cut_into_batches(
     pairs: Ints, method: Method, size: BatchSize
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64] | None]]:
-    """Cut pairs (n, 2) into tasks: yields row numbers into them, and these pairs' centres."""
+    """Cut pairs (n, 2) into tasks: yields their row numbers, and the centres of their searches."""
     if method.initial_shifts is None:
         for batch in batch_pairs(pairs, size.frames, size.pairs, size.fewest):
             yield batch, None
@@ -226,14 +231,14 @@ def cut_into_batches(
 
 
 def _fill_in(table: PairTable, rows: NDArray[Any], result: BatchResult) -> None:
-    """Write the result of a batch into the rows of a table, and into those of its frames."""
+    """Write the result of a batch into the rows of its pairs and of its frames in a table."""
     for column in PAIR_RESULTS:
         getattr(table, column.field)[rows] = getattr(result.table, column.field)
     before = table.frame_read_status[result.frames]
     unreadable = result.columns["frame_read_status"] == FrameStatus.UNREADABLE.code
     for frame in result.frames[unreadable & (before != FrameStatus.UNREADABLE.code)].tolist():
         log.warning("frame %d is unreadable: %s", frame, result.reasons[frame])
-    # A frame that was read for other pairs stays as it was: what failed now may pass.
+    # a frame that was read for other pairs is kept: this failure may be temporary
     kept = unreadable & (before != FrameStatus.UNMEASURED.code)
     for name, values in result.columns.items():
         getattr(table, name)[result.frames[~kept]] = values[~kept]
@@ -247,7 +252,7 @@ def _give_up(table: PairTable, rows: NDArray[Any], failure: Failure) -> None:
 
 
 def _check_failed(table: PairTable, most: float, failure: Failure) -> None:
-    """Stop a run of which too much fails."""
+    """Raise RunError if more than the share `most` of the pairs failed."""
     failed, total = table.count([PairStatus.FAILED]), len(table.status)
     if failed > most * total:
         raise RunError(
@@ -269,12 +274,12 @@ def measure_rounds(
 ) -> Iterator[tuple[PairTable, int]]:
     """Measure every pair of `table` that is not measured yet, then those of the second round.
 
-    Yields as `measure_pairs` does; the table grows once.
+    Yields the same as `measure_pairs`; the table grows once.
 
     Parameters
     ----------
-    first : rows of the first round, those of the strategy; what follows is of an earlier run
-    extra : pairs of the second round, at most so many times those of the first
+    first : number of rows of the first round, those of the strategy; others are of an earlier run
+    extra : most pairs of the second round, as a multiple of those of the first
     """
     head = table.select_pairs(slice(first))
     if head.count([PairStatus.UNMEASURED]):
@@ -286,11 +291,10 @@ def measure_rounds(
 
 
 def add_second_round(table: PairTable, method: Method, first: int, extra: float) -> PairTable:
-    """Append the pairs of the second round to the table, once those of its first are measured.
+    """Append the pairs of the second round to the table, once those of the first are measured.
 
-    The further pairs follow from the rows of the first round alone, whatever the settings of the
-    solve are: a run that was stopped chooses the same ones. What was measured of them before is
-    kept.
+    The additional pairs depend on the rows of the first round only, not on settings of the solve,
+    so a run that was stopped chooses the same ones. Their earlier measurements are kept.
     """
     head = table.select_pairs(slice(first))
     budget = math.ceil(extra * first)
@@ -300,7 +304,7 @@ def add_second_round(table: PairTable, method: Method, first: int, extra: float)
     readable = np.isin(head.frame_read_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
     offset = solved.shift - method.expected_shifts
     bounds = method.search.max_shift
-    # The variance that more pairs can lower: they tell nothing of a frame's own error.
+    # the variance that more pairs can reduce: not that of a frame's own error
     averaged = solved.stated_std**2 - solved.own_variance
 
     def within_reach(reference: int, moving: int) -> bool:

@@ -1,4 +1,4 @@
-"""How much one task takes on, and the memory that this needs."""
+"""Choose the size of a task, and estimate the memory that it needs."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from steadystack.pairs import count_held_frames
 from steadystack.peak import count_held, estimate_held_bytes
 from steadystack.register import Search
 
-# Transformed pixels that a task should go through: about half a second of one core.
+# Transformed pixels per task: about half a second on one core.
 TASK_PIXELS = 1e8
-# With fewer frames ready at a time, most would be prepared again for the next pairs.
-FEWEST_READY = 8
-# So many tasks at least for every thread: one that has slower ones leaves the next to others.
+# With fewer frames held at a time, most would be prepared again for the next pairs.
+FEWEST_HELD = 8
+# Fewest tasks per thread, so that others can take over from a slow one.
 ROUNDS = 2
 
 SINGLE, DOUBLE, HALF_SPECTRUM = 4, 8, 8  # bytes of a number
-# Numbers per pixel while a frame is conditioned: local planes, and what lies around every pixel.
+# Numbers per pixel while a frame is conditioned: local planes and neighbourhoods.
 CONDITIONING = 9
 
 
 @dataclass(frozen=True)
 class BatchSize:
-    """How much one task takes on, what it keeps of every frame, and the memory it needs for that.
+    """The size of a task, and the memory that it needs.
 
-    `keep` are the transforms that stay with a frame from its first pair to its last; it may have
-    some for each role, reference and moving. `fewest` is how many tasks there are to be at least.
+    `frames` and `pairs` are the most that it has. `keep` are the transforms kept with a frame from
+    its first pair to its last, possibly for each role, reference and moving. `fewest` is the
+    smallest number of tasks.
     """
 
     frames: int
@@ -44,14 +45,14 @@ class BatchSize:
     working_bytes: int  # while two frames that are ready are correlated
     lags: int
     smoothed_bytes: int  # of a frame, for its parts, until its last pair is fitted
-    most_held: int  # how many pairs are fitted together
-    again_bytes: int = 0  # for a pair that is searched for again, at every lag, after the batch
+    most_held: int  # most pairs that are fitted together
+    again_bytes: int = 0  # to search for a pair again, at every lag, after the batch
     fewest: int = 1
 
     def among(self, threads: int, pair_count: int) -> BatchSize:
-        """The size by which so many pairs keep so many threads busy from the first to the last.
+        """Reduce the size so that this many pairs keep this many threads busy to the end.
 
-        Smaller tasks make more frames ready anew: a single thread has them as large as they can be.
+        Smaller tasks prepare more frames again, so for a single thread the size is unchanged.
         """
         if threads < 2:
             return self
@@ -59,21 +60,21 @@ class BatchSize:
         return replace(self, fewest=min(threads * rounds, max(pair_count, 1)))
 
     def bytes_for(self, pairs: Ints) -> int:
-        """The memory in which the pairs (n, 2) of a batch are measured."""
+        """Estimate the memory to measure the pairs (n, 2) of a batch, bytes."""
         return self._bytes(*count_held_frames(pairs), len(pairs), len(np.unique(pairs)))
 
     @property
     def least_bytes(self) -> int:
-        """The memory in which one pair is measured."""
+        """The memory to measure a single pair, bytes."""
         return self._bytes(2, 2, 1, 2)
 
     def most_bytes(self, frame_count: int, pair_count: int) -> int:
-        """The memory that no batch of so many frames and pairs needs more of."""
+        """The most memory that a batch out of this many frames and pairs needs, bytes."""
         frames = min(self.frames, frame_count)
         return self._bytes(frames, frames, min(self.pairs, pair_count), frame_count)
 
     def _bytes(self, frames: int, roles: int, pairs: int, distinct: int) -> int:
-        """The memory for so many frames and roles at a time, out of so many pairs and frames."""
+        """Estimate the memory if `frames` and `roles` are held, for pairs of `distinct` frames."""
         held = frames * self.frame_bytes + roles * self.role_bytes + pairs * self.pair_bytes
         fitted = count_held(self.lags, max(pairs, 1), self.most_held)
         waiting = math.ceil((fitted - 1) * min(distinct / max(pairs, 1), 1))
@@ -94,18 +95,20 @@ class BatchSize:
         one_mask: bool,
         conditioned: bool,
     ) -> BatchSize:
-        """The batch that fits into `memory` bytes, or the least there is; from integers alone.
+        """Choose the largest batch that fits into `memory` bytes, or else the smallest one.
+
+        Computed with integers, so that it is the same on every machine.
 
         Parameters
         ----------
-        search : its largest block is what a task holds of a frame
-        pixel_bytes : of the frames as they are read
-        chunk_bytes : of a chunk of the store, which is decoded whole; 0 for arrays in memory
-        one_mask : whether it is certain that all frames have the same valid pixels
-        conditioned : whether more is done to frames than to read them
+        search : a task holds its largest block of each frame
+        pixel_bytes : bytes per pixel of the frames as they are read
+        chunk_bytes : bytes of a chunk of the store, which is decoded whole; 0 for arrays in memory
+        one_mask : whether all frames certainly have the same valid pixels
+        conditioned : whether frames are conditioned after reading
         """
         if len(search.blocks) > 1:
-            choices: list[tuple[Kind, ...]] = [()]  # blocks are read anew for every task
+            choices: list[tuple[Kind, ...]] = [()]  # blocks are read again for every task
         elif one_mask:
             choices = [("mask", "value"), ("mask",)]
         else:
@@ -114,7 +117,7 @@ class BatchSize:
             cls._keeping(keep, memory, search, pixel_bytes, chunk_bytes, one_mask, conditioned)
             for keep in choices
         ]
-        return next((size for size in sizes if size.frames >= FEWEST_READY), sizes[-1])
+        return next((size for size in sizes if size.frames >= FEWEST_HELD), sizes[-1])
 
     @classmethod
     def _keeping(
@@ -135,32 +138,32 @@ class BatchSize:
         kept = len(layout.tiles) * transform  # of one kind, in one role
         kinds = len(keep) - (1 if one_mask and keep else 0)  # a common mask is not the frame's
 
-        # smoothed for the parts: values, and where frames have masks of their own weights
+        # smoothed for the parts: values; and weights, if frames have their own masks
         smoothed = SINGLE * pixels * (1 if one_mask else 3) if whole else 0
-        # a frame: its values, its valid pixels, its own sums
+        # of a frame: values, valid pixels, own sums
         sums = (2 if layout.symmetric else 4) * DOUBLE * lags if whole else 0
         frame = SINGLE * pixels + (0 if one_mask else pixels) + sums
         if keep and layout.one_spectrum and not one_mask:
-            kinds += 1  # the mask's is kept for both roles
+            kinds += 1  # the mask's transform is kept for both roles
         if layout.one_spectrum or one_mask:  # own sums need the values as reference from the start
             frame += kinds * kept * (1 if layout.one_spectrum else 2)
             role = 0
         else:
             role = kinds * kept
-        # as it is stored, its valid pixels, its values; what is in between
+        # while it is read: as stored, valid pixels, values; and what conditioning needs
         between = (
             CONDITIONING * DOUBLE if conditioned else pixel_bytes + SINGLE if pixel_bytes > 2 else 0
         )
         reading = (pixel_bytes + 3 + SINGLE + between) * pixels + chunk_bytes
         # while it is correlated: one product, the sums of the terms, the factors that are not kept;
-        # with one mask of whole frames these follow each other in the same memory
+        # if whole frames share a mask, these use the same memory one after the other
         terms, factors = (1, 0) if one_mask and whole else (6, 6)
         if len(keep) == 3:
             factors = 3 if layout.one_spectrum else 0
         working = (1 + terms + factors + 1) * transform + 8 * DOUBLE * lags
         shared = pixels + kept * (1 if layout.one_spectrum else 2) if one_mask and keep else 0
         shared += 2 * SINGLE * pixels if whole and one_mask else 0
-        # terms of blocks wait for those of other blocks, and two are joined to a third
+        # terms of blocks wait for those of other blocks; joining two of them makes a third
         waiting = 3 + math.ceil(math.log2(len(search.blocks)))
         pair = 0 if whole else waiting * 6 * DOUBLE * lags
 

@@ -1,4 +1,4 @@
-"""The fixed pattern of a series, estimated together with the shifts of some of its frames."""
+"""Estimate the fixed pattern of a series, together with the shifts of some of its frames."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from steadystack.run_log import StageMeter, count_steps
 from steadystack.solve import solve_shifts
 
 CAMERA_IMAGES = ("flat_field", "fixed_pattern")
-MARK = "steadystack_camera_image"  # the attribute of one that was made here: its name
-# It is estimated from as many frames as have so many pixels, within these limits, and from pairs of
-# them that are so many of them apart.
+MARK = "steadystack_camera_image"  # an attribute of images made by this module, with their name
+# The fixed pattern is estimated from frames with this many pixels in total, within these limits of
+# their number, and from pairs with these separations among them.
 PATTERN_PIXELS, MOST_FRAMES, USUAL_FRAMES = 2**27, 256, 64
 PATTERN_SEPARATIONS = (1, 2, 4, 8)
-TRIED = 16  # of the closest first: where none has a shift, each looks at every shift, and in vain
-FEWEST_FRAMES, ENOUGH = 8, 0.75  # at least so many, and that part of those that are taken
-# Rounds of shifts and images, until what is left unexplained falls by less than this part.
+TRIED = 16  # close pairs measured first: if none has a shift, the others are not searched for
+FEWEST_FRAMES, ENOUGH = 8, 0.75  # fewest frames, and the fewest usable ones as a share
+# Most rounds of shifts and images; they end once the residual falls by less than this share.
 ROUNDS = 6
 WORTHWHILE = 1e-3
-# The shifts found without the temporal mean must leave less than this part of what the others do.
+# A different start is preferred if its residual is less than this share of the other's.
 CLEARLY_LESS = 0.97
-# Sigmas of the filters, px, by which a scene is found that is faint beside what stands still, and
-# of that which leaves a coarse one behind a fine image.
+# Sigmas of the filters, px: a band in which a scene is found that is faint against the fixed
+# pattern, and a low-pass for a coarse scene behind a fine pattern.
 FAINT, COARSE = (1.0, 10.0), 4.0
-# A series shows a scene that moves if its shifts differ by this much, px.
+# The scene moves if shifts differ by more than this, px.
 MOVES = 1.0
-# Passes in the last round, when the shifts are known; before, they would run after wrong ones.
+# Passes in the last round, when the shifts are known; earlier, they would fit wrong shifts.
 LAST_PASSES = 4
-# What the separation takes, bytes per pixel: 76 of the canvas that drifting frames lie on.
+# Memory of the separation, bytes per pixel; 76 of these for the canvas of drifting frames.
 PER_PIXEL = 180
-# Calls of `separate` in a round where frames lack different pixels: each fills in more of them.
+# Calls of `separate` in a round if frames lack different pixels: each fills in more of them.
 FILLINGS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class PatternEstimate:
-    """A fixed pattern, the shifts of the frames it goes with (NaN: not used), and how many are."""
+    """A fixed pattern, and shifts (frames, axes), px, of the frames used for it; NaN: not used."""
 
     separated: SeparatedImages
     shifts: NDArray[np.float64]
@@ -68,15 +68,15 @@ class Sample:
     """Some frames of a series, and how to measure them."""
 
     source: FrameSource
-    method: Method  # with a fixed pattern it is for `images` alone
+    method: Method  # a fixed pattern in it has no effect on `images`
     size: BatchSize
     frames: NDArray[np.int64]
-    gains: NDArray[np.float64]  # what their images are divided by
+    gains: NDArray[np.float64]  # by which `images` divides the frames
 
     def images(self, chosen: Bools, *, filtered: bool = False) -> Iterator[tuple[Floats, Bools]]:
-        """Those of the frames that are known, made ready but for fixed pattern and filters.
+        """Yield the chosen frames and their valid pixels, conditioned without fixed pattern.
 
-        With `filtered` also by those.
+        Filters are applied only with `filtered`.
         """
         method = self.method if filtered else self.filtered(None, None).method
         region, _ = method.part(0)
@@ -89,15 +89,15 @@ class Sample:
             yield (image if gain == 1 else image / gain), valid
 
     def on_frame(self, pattern: Floats) -> NDArray[np.float64]:
-        """An image of the part that is looked at as one of a whole frame; NaN elsewhere."""
+        """Extend an image of the region that is measured to the whole frame, with NaN elsewhere."""
         whole = np.full(self.source.frame_shape, np.nan)
         whole[self.method.part(0)[0]] = pattern
         return whole
 
     def measured(self, pairs: Ints, pattern: Floats | None) -> PairTable:
-        """Pairs (n, 2) of frames of the series, a fixed pattern of the part taken away."""
-        source, method = self.source, replace(self.method, asks_parts=False)
-        if pattern is not None:  # it is that of the first channel
+        """Measure pairs (n, 2) of frames of the series with a fixed pattern subtracted."""
+        source, method = self.source, replace(self.method, evaluates_parts=False)
+        if pattern is not None:  # it is the first channel's
             source = (*source.channels, source)[0]
             method = replace(method, fixed_pattern=self.on_frame(pattern))
         table = PairTable.of_frames(pairs, source)
@@ -107,15 +107,14 @@ class Sample:
         return table
 
     def filtered(self, low_pass: float | None, high_pass: float | None) -> Sample:
-        """The same frames, measured with filters of these sigmas, pixels; None: without."""
+        """The same frames, measured with filters of these sigmas, pixels; None: off."""
         conditioning = replace(self.method.conditioning, low_pass=low_pass, high_pass=high_pass)
         return replace(self, method=replace(self.method, conditioning=conditioning))
 
     def shifts(self, pattern: Floats | None) -> NDArray[np.float64]:
-        """The shifts of the frames (frames, axes) with a fixed pattern taken away; NaN: not known.
+        """Measure shifts (frames, axes) with a fixed pattern subtracted, pixels; NaN: not known.
 
-        Those of the largest part of the frames that usable pairs connect; none where no close pair
-        is usable.
+        Only frames in the largest component have a shift; none if no close pair is usable.
         """
         pairs = select_pairs(len(self.frames), "separations", separations=PATTERN_SEPARATIONS)
         first = spread_evenly(np.flatnonzero(np.diff(pairs)[:, 0] == 1), TRIED)
@@ -133,9 +132,10 @@ class Sample:
     def separated(
         self, shifts: NDArray[np.float64], before: SeparatedImages | None = None, passes: int = 1
     ) -> PatternEstimate | None:
-        """The fixed pattern that goes with these shifts and the frames it is from, if enough are.
+        """Separate fixed pattern and scene with these shifts; None if too few frames have one.
 
-        Frames further from the middle one than half a frame are left out: few show the same scene.
+        Frames shifted by more than half a frame from the median are left out, as few others show
+        the same scene.
         """
         reach = np.array([side.stop - side.start for side in self.method.part(0)[0]]) / 2
         usable = has_shift(shifts)
@@ -151,11 +151,11 @@ class Sample:
         return PatternEstimate(images, np.where(usable[:, None], shifts, np.nan))
 
     def of_half(self, estimate: PatternEstimate, passes: int) -> SeparatedImages:
-        """The image from no more than half of the series' frames, spread evenly over it.
+        """Separate the images with at most half of the series' frames, spread evenly over it.
 
-        The noise of K frames is left in their mean. It makes two of them repel each other, in
-        units of its variance by 1/K; two of the others attract each other as much, and one and
-        another leave each other alone. With half of the frames that adds up to nothing.
+        The mean of K frames contains their noise. Subtracting it correlates the noise of two of
+        these frames by -1/K, in units of the noise variance, that of two other frames by 1/K, and
+        that of a frame of each kind by 0. With half of the frames this cancels.
         """
         chosen = np.zeros(len(self.frames), bool)
         used = np.flatnonzero(has_shift(estimate.shifts))
@@ -165,7 +165,7 @@ class Sample:
         return estimate.separated if half is None else half.separated
 
     def mean(self) -> NDArray[np.float64]:
-        """The temporal mean of the frames without their means; NaN where none is valid."""
+        """The temporal mean of the frames less their own means; NaN where none is valid."""
         region, _ = self.method.part(0)
         total, count = np.zeros((2, *(side.stop - side.start for side in region)))
         for image, valid in self.images(np.ones(len(self.frames), bool)):
@@ -186,10 +186,10 @@ def estimate_camera_images(
     fixed_pattern: bool,
     again: bool = False,
 ) -> Method:
-    """The method with the series' own flat field and fixed pattern, as far as they are wanted.
+    """Add the series' own flat field and fixed pattern, as requested, to the method.
 
-    With `keep_at` they are written beside that path, and workers read them instead of being sent
-    them; `again` takes those that an earlier call wrote there, if it did.
+    With `keep_at` they are written next to that path, and workers read them there instead of
+    receiving them; `again` reuses those that an earlier call wrote there.
     """
 
     def kept(name: str, make: Callable[[], Floats]) -> CameraImage:
@@ -219,12 +219,12 @@ def estimate_camera_images(
 
 
 def get_camera_image_path(dataset_path: str, name: str) -> str:
-    """Where a camera image made of the stack itself is kept: beside the dataset."""
+    """The path of a camera image estimated from the stack: next to the dataset."""
     return f"{dataset_path.rstrip('/')}.{name}.zarr"
 
 
 def check_camera_image(path: str) -> None:
-    """Raise InputError if what lies there was not made of a stack by this program."""
+    """Raise InputError if there is something at `path` that this program did not write."""
     where = get_place(path)
     if not where.is_occupied():
         return
@@ -237,7 +237,7 @@ def check_camera_image(path: str) -> None:
 
 
 def discard_camera_images(dataset_path: str) -> None:
-    """Delete the camera images beside a dataset; what was not made by this program stays."""
+    """Delete the camera images next to a dataset, unless this program did not write them."""
     for name in CAMERA_IMAGES:
         path = get_camera_image_path(dataset_path, name)
         try:
@@ -248,14 +248,14 @@ def discard_camera_images(dataset_path: str) -> None:
 
 
 def count_fixed_pattern_frames(frame_count: int, pixels: int) -> int:
-    """From how many frames of so many pixels a fixed pattern is estimated."""
+    """The number of frames of this many pixels that a fixed pattern is estimated from."""
     return min(max(PATTERN_PIXELS // pixels, USUAL_FRAMES), MOST_FRAMES, frame_count)
 
 
 def estimate_fixed_pattern_bytes(pixels: int) -> int:
-    """The memory in which frames of so many pixels are separated, about; it is not their number's.
+    """Estimate the memory to separate frames of this many pixels, bytes, whatever their number.
 
-    It grows with the drift, for which half a frame's side is taken.
+    It grows with the drift; a drift of half a frame along each axis is assumed.
     """
     return PER_PIXEL * pixels
 
@@ -263,17 +263,17 @@ def estimate_fixed_pattern_bytes(pixels: int) -> int:
 def estimate_fixed_pattern(
     source: FrameSource, method: Method, size: BatchSize
 ) -> NDArray[np.float64]:
-    """The fixed pattern of a series, from frames spread evenly over it; NaN where it is not known.
+    """Estimate the fixed pattern of a series from frames spread evenly over it.
 
-    Where frames so far apart cannot be laid on one another, those of a shorter time are taken.
+    If frames so far apart cannot be aligned, or do not move, a shorter time is used.
 
     Parameters
     ----------
-    method : how pairs are measured; the image is that of its logarithm or root, if it takes one
+    method : how pairs are measured; with a logarithm or root the pattern is in these values
 
     Returns
     -------
-    float array of a frame's shape
+    float array of a frame's shape; NaN where not known. Raises InputError if too few can be aligned
     """
     most = count_fixed_pattern_frames(source.frame_count, int(np.prod(method.search.shape)))
     span = source.frame_count
@@ -307,15 +307,16 @@ def estimate_fixed_pattern(
 def estimate_pattern(
     sample: Sample, start: NDArray[np.float64] | None, rounds: int
 ) -> PatternEstimate | None:
-    """The fixed pattern that leaves least unexplained.
+    """Find the fixed pattern with the smallest residual; None if too few frames can be aligned.
 
-    Where it wins outright, all shifts are 0 and it holds the whole scene: whether there is more
-    shows with the mean of the frames taken away, or, if that is fine, in coarse detail (not asked
-    where `start`, shifts of the frames, is known). From the best, both improve each other.
+    A strong pattern makes all shifts 0, and the estimate then contains the whole scene. So further
+    starts are shifts with the mean of the frames subtracted, and, for a pattern of fine detail,
+    those of coarse detail (unless `start`, shifts of the frames, is given). From the best start,
+    shifts and images are improved in turn.
     """
     mean = sample.mean()
     without = sample.shifts(mean)
-    if has_shift(without).mean() < ENOUGH:  # what is left may be faint
+    if has_shift(without).mean() < ENOUGH:  # the rest may be faint
         filtered = sample.filtered(*FAINT).shifts(mean)
         without = max(without, filtered, key=lambda shifts: int(has_shift(shifts).sum()))
     starts = [sample.shifts(None) if start is None else start, without]
@@ -335,7 +336,7 @@ def estimate_pattern(
 
 
 def _choose(one: PatternEstimate | None, other: PatternEstimate | None) -> PatternEstimate | None:
-    """The other of two if it leaves clearly less unexplained, of enough frames; else the one."""
+    """Choose the second if its residual is clearly smaller, with enough frames; else the first."""
     if one is None or other is None:
         return one or other
     less = other.separated.residual < CLEARLY_LESS * one.separated.residual
@@ -343,5 +344,5 @@ def _choose(one: PatternEstimate | None, other: PatternEstimate | None) -> Patte
 
 
 def has_shift(shifts: Floats) -> Bools:
-    """Which rows (rows, axes) hold a shift."""
+    """Which rows (rows, axes) have a shift."""
     return np.asarray(np.isfinite(shifts).all(axis=1))

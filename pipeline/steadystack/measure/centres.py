@@ -1,10 +1,10 @@
-"""Where the shift of a pair is looked for, if something is known of it before.
+"""Choose where to search for the shift of a pair, if initial shifts are known.
 
-Initial shifts tell one for every frame; the search of a pair is centred on the whole pixels of
-their difference. Tiles of the moving frame are cut where the centre has them, so that frames far
-apart cost no larger transforms; but a frame that is ready for one centre is not ready for another
-one. So pairs are measured in cells, which hold centres near to each other: within a cell every
-frame is made ready once, and the transforms cover a few lags more than a pair has.
+The search of a pair is centred on the difference of its frames' initial shifts, in whole pixels.
+Tiles of the moving frame are cut around that centre, so that large shifts need no larger
+transforms; but a frame prepared for one centre cannot be used for another. So pairs are measured in
+cells of nearby centres: within a cell every frame is prepared once, and the transforms cover a few
+more lags than a pair needs.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from steadystack.measure.method import Method
 from steadystack.model import Ints
 from steadystack.register import Search
 
-# Making a frame ready, and then every pair of it, in transforms.
+# Cost of preparing a frame and of measuring a pair, in transforms.
 FRAME_COST, PAIR_COST = 2.5, 2.0
-# Beyond this, px, a tile is cut rather than a transform made longer.
+# Beyond this size, px, frames are cut into tiles instead of using longer transforms.
 USUAL_TILE = 256
-# Of more pairs so many runs of so many are looked at.
+# If there are more pairs, a sample is evaluated: this many stretches of this many pairs.
 STRETCHES, STRETCH = 16, 4096
 
 
 def find_pair_centres(method: Method, pairs: Ints) -> NDArray[np.int64] | None:
-    """The centres of pairs (n, 2), whole pixels (n, axes); None: there are no initial shifts."""
+    """Find the centres of pairs (n, 2), whole pixels (n, axes); None: no initial shifts."""
     if method.initial_shifts is None:
         return None
     shifts = method.initial_shifts
@@ -35,14 +35,14 @@ def find_pair_centres(method: Method, pairs: Ints) -> NDArray[np.int64] | None:
 
 
 def find_cells(centres: Ints, side: tuple[int, ...]) -> NDArray[np.int64]:
-    """The cell of every centre (n, axes); those of opposite centres are opposite."""
+    """Find the cell of every centre (n, axes); those of opposite centres are opposite."""
     return np.asarray((centres + np.array(side) // 2) // np.array(side), np.int64)
 
 
 def group_by_cell(
     method: Method, pairs: Ints
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64] | None]]:
-    """Pairs (n, 2) that are measured together: their row numbers, and their centres."""
+    """Group pairs (n, 2) that are measured together: yields their row numbers, and centres."""
     centres = find_pair_centres(method, pairs)
     if centres is None:
         yield np.arange(len(pairs)), None
@@ -55,7 +55,10 @@ def group_by_cell(
 
 
 def make_search(method: Method, centres: Ints | None) -> Search:
-    """The search for pairs with these centres, all of one cell."""
+    """Make the search for pairs with these centres, which must all be in one cell.
+
+    Raises ValueError if they are not.
+    """
     if centres is None:
         return method.search
     cells = find_cells(centres, method.cell)
@@ -66,27 +69,27 @@ def make_search(method: Method, centres: Ints | None) -> Search:
 
 
 def list_searches(method: Method, pairs: Ints) -> list[Search]:
-    """The searches of all cells that the pairs (n, 2) are in."""
+    """List the searches of all cells that the pairs (n, 2) are in."""
     return [make_search(method, centres) for _, centres in group_by_cell(method, pairs)]
 
 
 def find_cheapest_cell(centres: Ints, pairs: Ints, search: Search) -> tuple[int, ...]:
-    """The sides of cells, odd numbers of pixels, in which the pairs (n, 2) cost least.
+    """Find the sides of cells, odd numbers of pixels, for which the pairs (n, 2) cost least.
 
-    Small ones have few lags, large ones have few frames made ready again for another cell; the
-    largest is one for all. It follows from integers alone; of very many pairs some are looked at.
+    Small cells have few lags; with large cells few frames are prepared again for another cell. The
+    largest is a single cell. Of very many pairs a sample is evaluated.
     """
     if len(pairs) > STRETCHES * STRETCH:
         starts = np.linspace(0, len(pairs) - STRETCH, STRETCHES).astype(int)
-        looked_at = np.unique(starts[:, None] + np.arange(STRETCH))
+        sample = np.unique(starts[:, None] + np.arange(STRETCH))
     else:
-        looked_at = np.arange(len(pairs))
+        sample = np.arange(len(pairs))
     lags = np.array(search.window.shape)
     whole = 2 * np.abs(centres).max(axis=0, initial=0) + 1
     best, least, side = whole, np.inf, lags | 1
     while True:
         side = np.minimum(side, whole)
-        cost = _estimate_cost(centres[looked_at], pairs[looked_at], side, search)
+        cost = _estimate_cost(centres[sample], pairs[sample], side, search)
         if cost <= least:
             best, least = side, cost
         if (side == whole).all():
@@ -95,7 +98,7 @@ def find_cheapest_cell(centres: Ints, pairs: Ints, search: Search) -> tuple[int,
 
 
 def _estimate_cost(centres: Ints, pairs: Ints, side: Ints, search: Search) -> float:
-    """Pixels that are transformed, roughly."""
+    """Estimate the number of pixels that are transformed."""
     cells, of_pair = _number_cells(find_cells(centres, tuple(side.tolist())))
     of_frame = np.unique(np.tile(of_pair, 2) * (int(pairs.max()) + 1) + pairs.T.ravel())
     ready = np.bincount(of_frame // (int(pairs.max()) + 1), minlength=len(cells))
@@ -108,7 +111,7 @@ def _estimate_cost(centres: Ints, pairs: Ints, side: Ints, search: Search) -> fl
 
 
 def _number_cells(cells: Ints) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """The different ones among cells (n, axes), and which of them each is."""
+    """Find the distinct cells among cells (n, axes), and the index (n,) of each."""
     number = np.zeros(len(cells), np.int64)
     for along in cells.T:
         places, of_row = np.unique(along, return_inverse=True)

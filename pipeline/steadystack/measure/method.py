@@ -1,4 +1,4 @@
-"""Frames, or blocks of large ones, read and made ready; and what was seen of them on the way."""
+"""Read and prepare frames, or blocks of large ones, and summarise their pixels."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ from steadystack.readers import ImagePart, read_image
 from steadystack.register import Search
 from steadystack.run_log import count_steps
 
-# Frames that the stack's own median is taken over: evenly spread, enough to outvote the scene.
+# Frames, evenly spread, whose median is the flat field: enough to average out the scene.
 MEDIAN_FRAMES = 64
 FEWEST_MEDIAN_FRAMES = 9
-# Memory for them, of 8 bytes a pixel; fewer are taken where they are large.
+# Memory for them, at 8 bytes a pixel; of large frames fewer are used.
 FLAT_FIELD_BYTES = 2**30
-# What the median of a strip of them takes, bytes for each value.
+# Memory for the median of a strip of them, bytes for each value.
 MEDIAN_PER_VALUE = 50
 
-# An image of a frame's shape that is the same for all frames, or where it lies.
+# An image of a frame's shape that is the same for all frames, or its location.
 CameraImage: TypeAlias = NDArray[np.floating[Any]] | ImagePart | str | None
 
 NO_PIXEL = (FrameStatus.MISSING, FrameStatus.EMPTY)
@@ -63,17 +63,18 @@ class Method:
 
     Attributes
     ----------
-    search : what is searched for in the region, and how that is cut for it
-    conditioning : what is done to every frame before it is correlated
+    search : the lags that are searched, and how the region is cut into blocks and tiles
+    conditioning : applied to every frame before it is correlated
     flat_field, fixed_pattern : an image, the path of one, or None
-    region : the part of the frames that is read, without their border; None: all of them
-    initial_shifts : shifts (frames, axes) that are known before, px; searches are centred on them
-    places : where the windows of frames lie (frames, axes), px; None: frames are read as a whole
-    cell : centres that are this near to each other along each axis share transforms, px
+    region : the region of the frames that is read, without their border; None: all of it
+    keep : the transforms kept with a frame, see `BatchSize`; no result depends on it
+    initial_shifts : known approximately (frames, axes), px; searches are centred on them
+    places : positions of the windows of frames (frames, axes), px; None: frames are read as a whole
+    cell : centres within boxes with these sides, px, share transforms
     widen : whether pairs without a shift in the search are searched for at every lag
-    asks_parts : whether every pair is asked of the parts of the frame; no shift depends on it
-    may_lack_box : whether frames may lack a box, which then takes less time; no shift depends on
-        it but by rounding
+    evaluates_parts : whether the parts of the frame are evaluated; no shift depends on it
+    may_lack_box : whether frames may have an invalid box, which is then faster; shifts change by
+        rounding only
     """
 
     search: Search
@@ -81,37 +82,37 @@ class Method:
     flat_field: CameraImage = None
     fixed_pattern: CameraImage = None
     region: Slices | None = None
-    keep: tuple[Kind, ...] = ()  # see `BatchSize`; no number depends on it
+    keep: tuple[Kind, ...] = ()
     initial_shifts: NDArray[np.float64] | None = None
     places: NDArray[np.int64] | None = None
     cell: tuple[int, ...] = ()
     widen: bool = False
-    asks_parts: bool = True
+    evaluates_parts: bool = True
     may_lack_box: bool = False
 
     @property
     def whole_region(self) -> Slices:
-        """The part of the frames that is read, also where that is all of them."""
+        """The region of the frames that is read, also if that is all of it."""
         return self.region or tuple(slice(0, size) for size in self.search.shape)
 
     @property
     def expected_shifts(self) -> NDArray[np.float64] | float:
-        """The shifts (frames, axes), px, that searches are centred on, but for the same of all."""
+        """The shifts (frames, axes), px, that searches are centred on, up to a constant."""
         if self.places is not None:
             return -self.places.astype(float)
         return 0.0 if self.initial_shifts is None else self.initial_shifts
 
     def is_same(self, other: Method) -> bool:
-        """Whether pairs are measured alike; images and shifts are the same only if they are one."""
+        """Whether pairs are measured in the same way; arrays only count as equal if identical."""
         both = [(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)]
         differing = [(one, two) for one, two in both if one is not two]
         are_images = (isinstance(each, np.ndarray) for pair in differing for each in pair)
         return not any(are_images) and all(one == two for one, two in differing)
 
     def part(self, block: int, beyond: int = 0) -> tuple[Slices, Slices]:
-        """Where to read a block in the frame, so many pixels more per side; and where it is in it.
+        """Find the slices to read for a block, `beyond` px more per side, and the block in these.
 
-        It is the part that the moving frame needs, which holds the reference's.
+        The block is that of the moving frame, which contains the reference's.
         """
         inside, outside = [], []
         for side, bounds, size in zip(
@@ -125,22 +126,22 @@ class Method:
 
 @dataclass(frozen=True)
 class ReadSummary:
-    """What reading a frame, or a block of it, gave, and what preparing it left.
+    """A summary of a frame, or of a block of it, as read and as prepared.
 
-    Whatever measuring is to tell of frames in the dataset is an attribute here, by the field of its
-    column.
+    Every column of the dataset that describes frames as read is an attribute here, by the name of
+    its field.
     """
 
     status: FrameStatus
     reason: str = ""  # why it could not be read
-    usable: bool = False  # whether any pixel was
+    usable: bool = False  # whether any pixel is
     low: float = np.inf  # of the usable pixels as they were read
     high: float = -np.inf
     dtype: DTypeLike = float
     moments: Moments | None = None  # after the conditioning
 
     def plus(self, other: ReadSummary) -> ReadSummary:
-        """The summary of two blocks of a frame together."""
+        """Combine with the summary of another block of the frame."""
         both = (self, other)
         bad = [summary for summary in both if summary.status is FrameStatus.UNREADABLE]
         alike = self.status is other.status
@@ -157,9 +158,9 @@ class ReadSummary:
 
     @cached_property
     def frame_read_status(self) -> FrameStatus:
-        """What became of the frame.
+        """The status of the frame after reading.
 
-        Blank frames are judged as they were read: a flat field or a high-pass gives them texture.
+        Flat frames are recognised as read, because a flat field or a high-pass gives them texture.
         """
         if self.status is FrameStatus.UNREADABLE:
             return self.status
@@ -170,13 +171,13 @@ class ReadSummary:
         return self.status
 
     def value_of(self, column: Column) -> Any:
-        """What a column of the dataset has of this frame; of a status its code."""
+        """Get the value of a column of the dataset; the code of a status."""
         value = getattr(self, column.field)
         return value.code if isinstance(value, Status) else value
 
     @cached_property
     def pair_status(self) -> PairStatus:
-        """What that makes of the frame's pairs; `OK` if they can be measured."""
+        """The status that the frame's pairs have because of it; `OK` if they can be measured."""
         if self.frame_read_status in NO_PIXEL:
             return PairStatus.EMPTY
         causes = {
@@ -194,11 +195,11 @@ def prepare_block(
     camera_images: Sequence[Floats | None],
     masks: Sequence[CachedMask],
 ) -> tuple[MaskedImage | None, ReadSummary]:
-    """A block of a frame, ready to be correlated, and what was seen of it.
+    """Read and prepare a block of a frame for correlation; returns it and its summary.
 
-    `camera_images` are those of the block, from `read_camera_images`. The block is None where
-    nothing can be read. A mask that equals one of `masks` is that one; the first of them is common
-    to all.
+    `camera_images` are those of the block, from `read_camera_images`. The block is None if it
+    cannot be read. A mask that equals one of `masks` is replaced by it; the first of these is the
+    mask common to all frames.
     """
     outside, inside = method.part(block, compute_reach(method.conditioning))
     read = source.read(frame, outside)
@@ -216,7 +217,7 @@ def prepare_block(
 def read_camera_images(
     method: Method, frame_shape: Sequence[int], block: int
 ) -> tuple[Floats | None, Floats | None]:
-    """The parts of a method's flat field and fixed pattern that belong to a block as it is read."""
+    """Read a method's flat field and fixed pattern in the region that is read for a block."""
     region, _ = method.part(block, compute_reach(method.conditioning))
 
     def of(still: CameraImage) -> Floats | None:
@@ -230,21 +231,21 @@ def read_camera_images(
 
 
 def estimate_flat_field_bytes(frame_count: int, pixels: int, itemsize: int) -> int:
-    """The memory in which the median of frames is taken, of blocks of so many pixels, about."""
+    """Estimate the memory for the median of frames, in blocks of this many pixels, bytes."""
     held = (itemsize + 2) * count_median_frames(frame_count, pixels) * pixels
     return held + 8 * pixels + MEDIAN_PER_VALUE * MEDIAN_STRIP
 
 
 def count_median_frames(frame_count: int, pixels: int) -> int:
-    """Over how many frames the stack's own median is taken."""
+    """The number of frames whose median is the flat field."""
     affordable = max(FLAT_FIELD_BYTES // (8 * pixels), FEWEST_MEDIAN_FRAMES)
     return min(MEDIAN_FRAMES, frame_count, affordable)
 
 
 def estimate_flat_field(source: FrameSource, method: Method) -> NDArray[np.float64]:
-    """The masked temporal median of frames spread evenly over a stack; NaN where none is valid.
+    """Compute the masked temporal median of frames spread evenly over a stack; NaN: none valid.
 
-    The method's conditioning says which pixels are valid.
+    Frames are used as read, in the blocks and the region of the method.
     """
     median, blocks = np.full(source.frame_shape, np.nan), len(method.search.blocks)
     for block in range(blocks):
@@ -263,7 +264,7 @@ def estimate_flat_field(source: FrameSource, method: Method) -> NDArray[np.float
 
 
 def read_common_mask(source: FrameSource, block: int, method: Method) -> CachedMask:
-    """What is valid in a block of all frames, as far as that is known before they are read."""
+    """Read the mask common to all frames in a block, as far as it is known before reading them."""
     region, inside = method.part(block, compute_reach(method.conditioning))
     pixels = source.common_mask(region)
     if pixels is None:
@@ -273,7 +274,7 @@ def read_common_mask(source: FrameSource, block: int, method: Method) -> CachedM
 
 
 def reuse_mask(pixels: Bools, masks: Sequence[CachedMask], layout: Layout) -> CachedMask:
-    """The first of some masks that equals `pixels`, or one made from the first of them."""
+    """Find the first mask that equals `pixels`, or derive one from the first mask."""
     for mask in masks:
         if np.array_equal(mask.pixels, pixels):
             return mask

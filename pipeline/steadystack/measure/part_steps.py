@@ -1,7 +1,7 @@
-"""What the parts of the frame say of measured pairs: steps by which they move a pair's shift.
+"""Evaluate the parts of the frame in measured pairs: the steps by which they move a pair's shift.
 
-They are asked at the shift that the whole has found. Frames that are one block are still at hand
-then, smoothed; blocks are read once more, and what they say is added up.
+They are evaluated at the shift of the whole frame. Frames that are one block are still held then,
+smoothed; blocks of larger frames are read again, and their scores are added up.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from steadystack.parts import (
 )
 from steadystack.register import Search
 
-SMOOTHED_MASK = "smoothed"  # in the cache of a mask
+SMOOTHED_MASK = "smoothed"  # key in the cache of a mask
 
 
 @dataclass(frozen=True)
 class MeasuredPairs:
-    """Pairs whose shift is known, to be asked of a block of their frames.
+    """Measured pairs whose parts are to be evaluated in a block of their frames.
 
     Attributes
     ----------
-    pairs, centres : as they were measured, (n, 2) and (n, axes) or None
+    pairs, centres : as measured, (n, 2) and (n, axes) or None
     shifts : (n, axes), pixels; NaN where not known
-    inverted : (n,), whether the images of a pair are each other's negative
+    inverted : (n,), whether the images of a pair are negatives of each other
     block : the block's number
     """
 
@@ -53,23 +53,23 @@ class MeasuredPairs:
 class BlockScores:
     """The scores of pairs in one block of their frames, or in several together."""
 
-    asked: MeasuredPairs
+    measured: MeasuredPairs
     scores: list[PartScores | None]
 
     def plus(self, other: BlockScores) -> BlockScores:
-        """The scores of two blocks together; a pair without them in one of them has none."""
+        """Add those of another block; a pair without scores in one of the blocks has none."""
         both = zip(self.scores, other.scores, strict=True)
         return BlockScores(
-            self.asked,
+            self.measured,
             [one.add(two) if one is not None and two is not None else None for one, two in both],
         )
 
 
 @dataclass
-class PartAsker:
-    """Asks the parts of pairs of frames that are at hand, one block of them.
+class PartEvaluator:
+    """Evaluates the parts of pairs in one block of their frames, which are held smoothed.
 
-    Frames are held, smoothed, until the last of their pairs has been asked.
+    A frame is held until the last of its pairs has been evaluated.
     """
 
     search: Search
@@ -85,14 +85,14 @@ class PartAsker:
     def hold(
         self, frame: int, image: MaskedImage, smoothed: ScoreImage | None = None
     ) -> ScoreImage:
-        """Take note of a frame, or of the block of it; as it is `smoothed`, where that is known."""
+        """Hold a frame, or the block of it, smoothed if it is not yet; returns it smoothed."""
         begin = [side.start for side in self.search.blocks[self.block].moving]
         smoothed = smoothed or make_score_image(image.values, _smooth_mask(image.mask), begin)
         self._held[frame] = smoothed
         return smoothed
 
     def compute_scores(self, row: int, shift: Floats, inverted: bool) -> PartScores | None:
-        """What the parts say of a pair; None where a frame is not at hand."""
+        """Compute the scores of a pair's parts; None if one of its frames is not held."""
         reference, moving = (self._held.get(frame) for frame in self.pairs[row].tolist())
         if reference is None or moving is None:
             return None
@@ -100,15 +100,15 @@ class PartAsker:
         return compute_scores(reference, moving, shift, self._grid, -1 if inverted else 1)
 
     def release(self, row: int) -> None:
-        """Let go of frames whose last pair this row is."""
+        """Drop the frames whose last pair is in this row."""
         for frame in set(self.pairs[row].tolist()):
             if self._last[frame] == row:
                 self._held.pop(frame, None)
 
     def compute_steps(self, scores: Sequence[PartScores | None]) -> NDArray[np.float32]:
-        """By how much each part moves the shift of each pair (pairs, places, axes), pixels.
+        """Compute by how much each part moves the shift of each pair (pairs, places, axes), pixels.
 
-        NaN where nothing is known of a pair, or where there is no part.
+        NaN for pairs without scores, and for places without a part.
         """
         steps = np.full((len(scores), self._grid.places, len(self._moves)), np.nan, np.float32)
         rows = [row for row, known in enumerate(scores) if known is not None]
@@ -119,7 +119,7 @@ class PartAsker:
 
 
 def find_part_centres(method: Method) -> NDArray[np.float64]:
-    """Find the middle of every part of the frame (places, axes), pixels; NaN: no such part."""
+    """Find the centre of every part of the frame (places, axes), pixels; NaN: no such part."""
     grid = PartGrid.make(method.search.shape)
     centres = np.full((grid.places, len(grid.edges)), np.nan)
     begin = [side.start for side in method.whole_region]
@@ -132,34 +132,38 @@ def find_last_rows(pairs: Ints) -> dict[int, int]:
     return {int(frame): row for row, pair in enumerate(pairs) for frame in pair}
 
 
-def ask_block(asked: MeasuredPairs, source: FrameSource, method: Method) -> BlockScores:
-    """Ask the parts of pairs in one block of their frames, on a worker; each is read once."""
-    method = replace(method, search=make_search(method, asked.centres))
-    camera_images = read_camera_images(method, source.frame_shape, asked.block)
-    common = read_common_mask(source, asked.block, method)
-    asker = PartAsker(method.search, asked.pairs, asked.block)
+def compute_block_scores(
+    measured: MeasuredPairs, source: FrameSource, method: Method
+) -> BlockScores:
+    """Compute the scores of pairs in one block of their frames, on a worker; each is read once."""
+    method = replace(method, search=make_search(method, measured.centres))
+    camera_images = read_camera_images(method, source.frame_shape, measured.block)
+    common = read_common_mask(source, measured.block, method)
+    evaluator = PartEvaluator(method.search, measured.pairs, measured.block)
     seen, scores = set[int](), list[PartScores | None]()
-    for row, pair in enumerate(asked.pairs.tolist()):
-        known = bool(np.isfinite(asked.shifts[row]).all())
+    for row, pair in enumerate(measured.pairs.tolist()):
+        known = bool(np.isfinite(measured.shifts[row]).all())
         for frame in set(pair) - seen if known else ():
-            image, _ = prepare_block(source, frame, asked.block, method, camera_images, [common])
+            image, _ = prepare_block(source, frame, measured.block, method, camera_images, [common])
             if image is not None:
-                asker.hold(frame, image)
+                evaluator.hold(frame, image)
             seen.add(frame)
-        inverted = bool(asked.inverted[row])
-        scores.append(asker.compute_scores(row, asked.shifts[row], inverted) if known else None)
-        asker.release(row)
-    return BlockScores(asked, scores)
+        inverted = bool(measured.inverted[row])
+        scores.append(
+            evaluator.compute_scores(row, measured.shifts[row], inverted) if known else None
+        )
+        evaluator.release(row)
+    return BlockScores(measured, scores)
 
 
-def finish_asking(result: BlockScores, source: FrameSource, method: Method) -> NDArray[np.float32]:
-    """The steps (pairs, places, axes) of pairs whose blocks have all been asked."""
-    asker = PartAsker(make_search(method, result.asked.centres), result.asked.pairs)
-    return asker.compute_steps(result.scores)
+def finish_scores(result: BlockScores, source: FrameSource, method: Method) -> NDArray[np.float32]:
+    """Compute the steps (pairs, places, axes) of pairs from the scores of all their blocks."""
+    evaluator = PartEvaluator(make_search(method, result.measured.centres), result.measured.pairs)
+    return evaluator.compute_steps(result.scores)
 
 
 def _smooth_mask(mask: CachedMask) -> SmoothedMask:
-    """The smoothed mask, from the mask's cache."""
+    """Get the smoothed mask from the mask's cache, or make it."""
     if SMOOTHED_MASK not in mask.cache:
         mask.cache[SMOOTHED_MASK] = SmoothedMask.make(mask.pixels)
     smoothed: SmoothedMask = mask.cache[SMOOTHED_MASK]
@@ -167,7 +171,7 @@ def _smooth_mask(mask: CachedMask) -> SmoothedMask:
 
 
 def _crop(image: ScoreImage, region: Slices | None) -> ScoreImage:
-    """Cut a region out; None: the image itself."""
+    """Crop an image to a region; None: the image itself."""
     if region is None:
         return image
     begin = tuple(at + side.start for at, side in zip(image.begin, region, strict=True))

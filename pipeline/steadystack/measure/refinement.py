@@ -1,8 +1,8 @@
-"""A second pass: every frame against the mean of its aligned neighbours, itself left out.
+"""Refinement: measure every frame against the mean of its aligned neighbours, itself left out.
 
-To first order a pair that measures two noisy frames against each other says no less than the frame
-against a known scene; what is lost is where noise meets noise. Against the mean of many frames that
-is nearly gone, and the error comes near to that of a known scene.
+To first order, all pairs of noisy frames together contain as much information as frames measured
+against a known scene; the products of noise with noise are what is lost. Against the mean of many
+frames these are small, and the error is close to that with a known scene.
 """
 
 from __future__ import annotations
@@ -33,21 +33,29 @@ from steadystack.register import Search, compute_block_terms, register_terms
 from steadystack.run_log import count_steps
 from steadystack.warp import place_on_canvas
 
-# Frames that share a mean, and how many more on each side are in it; at least so many in all.
+# Most frames that share a mean, how many more on each side are included in it, and the fewest
+# frames of a component.
 MEMBERS, REACH, FEWEST = 64, 32, 3
-# A frame is looked for within so many pixels of where the mean has it.
+# A frame is searched for within this many pixels of its known shift.
 SEARCH = 3
-# A pixel of the mean is of use if at least this part of the frames are in it.
+# A pixel of the mean is valid if at least this share of the frames are valid there.
 LEAST_COVERED = 0.25
-# Frames that stay in memory between the mean and its use, bytes; beyond, they are read again.
+# Memory for frames kept until they are compared with the mean, bytes; others are read again.
 HELD_BYTES = 2**28
-# What sums and the frame in hand take, bytes per pixel: 66 to 95 were seen, and 105 once.
+# Memory for the sums and the current frame, bytes per pixel: 66 to 95 were measured, once 105.
 IN_HAND = 110
 
 
 @dataclass(frozen=True, eq=False)
 class FrameGroup:
-    """Frames to be registered to one mean, those that it is of (these first), and their shifts."""
+    """Frames to be registered to one mean.
+
+    Attributes
+    ----------
+    members : the frames to be registered
+    frames : the frames in the mean, members first
+    shifts : of `frames` (frames, axes), pixels
+    """
 
     members: NDArray[np.int64]
     frames: NDArray[np.int64]
@@ -56,7 +64,7 @@ class FrameGroup:
 
 @dataclass(frozen=True, eq=False)
 class GroupShifts:
-    """The shifts of a group's members and their variances (members, axes), NaN where not known."""
+    """The shifts of a group's members and their variances (members, axes); NaN: not known."""
 
     shift: NDArray[np.float64]
     variance: NDArray[np.float64]
@@ -71,31 +79,35 @@ def refine_shifts(
     *,
     client: Engine = None,
 ) -> FrameTable:
-    """Solved frames with each shift measured anew, against the mean of the frames around it.
+    """Measure every solved frame again, against the mean of the frames around it.
 
-    The frames of the mean are moved by their shifts, the frame itself is not: it is compared where
-    whole pixels put it, so that nothing pulls the answer to what was known before. An answer is
-    taken if its status is ok and its variance is below that of a pair of the frame (the median of
-    the stated ones); otherwise the solution of the pairs stays. Where cycles are few that takes the
-    errors of pairs for independent ones, and they are largely those of the frames they share. So a
-    frame whose answer is not taken is stated to be no better known than by one of its pairs.
+    The frames in the mean are moved by their shifts, but the frame itself is only moved by whole
+    pixels, so that the result is not biased towards its previous shift. A result is accepted if its
+    status is ok and its variance is below that of a single pair of the frame (the median stated
+    variance); otherwise the solution from pairs is kept. With few cycles, that solution treats the
+    errors of pairs as independent, although they are largely those of the frames they share. So the
+    stated error of a frame whose result is not accepted is at least that of one of its pairs.
 
-    The stated variance of an answer is that of frame and mean, plus that of the anchor's answer, as
-    shifts are relative to it. What neighbours have in common, where their mean itself lies, is not
-    seen by either, and stays as the pairs left it: of what the solution's variance has beside the
-    frames' own errors, the part by which that around the frame exceeds that around the anchor is
-    added. So is what the parts of the frame disagree about beyond the errors stated of the pairs'
-    solution: a scene that changes does so in the mean as well.
+    The stated variance of a result is that of frame and mean, plus that of the anchor's result, as
+    shifts are relative to the anchor. It does not include the error that neighbours have in common,
+    which the solution from pairs determines. Therefore the amount is added by which the solution's
+    variance without the frames' own errors is larger around the frame than around the anchor; and
+    so is the variance from the disagreement of parts of the frame beyond the stated errors of the
+    pairs' solution, as a changing scene also changes the mean.
 
-    Frames without a shift of their own and unlike ones are in no mean; the latter keep the shift
-    that they have. The numbers depend on nothing but the frames and their shifts, wherever this
-    runs.
+    Frames without a shift and dissimilar frames are in no mean; the latter keep their shift. The
+    results depend on the frames and their shifts only, not on where this runs.
 
     Parameters
     ----------
-    frames : not interpolated
-    method : of frames that are one block
-    rounds : how often; each takes the shifts of the one before for the means
+    frames : without interpolated shifts
+    method : for frames that are one block
+    rounds : number of passes; each uses the shifts of the previous one for the means
+
+    Raises
+    ------
+    RunError
+        If a task fails.
     """
     own_method = replace(method, search=_make_search(source, method), keep=(), initial_shifts=None)
     in_memory = source.in_memory
@@ -118,7 +130,7 @@ def refine_shifts(
         for number, answers in count_steps(found, len(groups), what, "groups of frames"):
             if isinstance(answers, Failure):
                 raise RunError(
-                    f"the second pass (solve.refine) failed: {answers.reason}; the pairs are "
+                    f"refinement (solve.refine) failed: {answers.reason}; the pairs are "
                     "saved: `steadystack solve` tries again"
                 ) from answers.error
             group = groups[number]
@@ -148,9 +160,9 @@ def refine_shifts(
 
 
 def _find_excess(frames: FrameTable) -> NDArray[np.float64]:
-    """What the frame's parts disagree about beyond what is stated (frames, axes), px².
+    """Find the variance from the parts' disagreement beyond the stated one (frames, axes), px².
 
-    It is no noise, and a mean of frames that share it does not lessen it.
+    It is not noise: averaging frames that share it does not reduce it.
     """
     return np.asarray(frames.shift_std**2 - frames.stated_std**2, np.float64)
 
@@ -158,21 +170,21 @@ def _find_excess(frames: FrameTable) -> NDArray[np.float64]:
 def _estimate_averaged_variance(
     frames: FrameTable, own: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """What is left of a solution's variance (frames, axes), px², without the frames' own errors."""
+    """Subtract the frames' own errors from a solution's variance (frames, axes), px²."""
     anchors = np.array([*frames.anchors, 0])[frames.component]  # any for frames without
     return np.asarray(np.maximum(frames.stated_std**2 - own - own[anchors], 0), np.float64)
 
 
 def estimate_refine_bytes(pixels: int, chunk_bytes: int) -> int:
-    """The memory of a task of `refine_shifts` with frames of so many pixels, about.
+    """Estimate the memory of a task of `refine_shifts` with frames of this many pixels, bytes.
 
-    Frames that are kept for later, up to `HELD_BYTES`, and sums and the frame in hand.
+    That is for frames kept for later, up to `HELD_BYTES`, the sums and the current frame.
     """
     return min(HELD_BYTES, 13 * MEMBERS * pixels) + IN_HAND * pixels + chunk_bytes
 
 
 def _make_search(source: FrameSource, method: Method) -> Search:
-    """What is searched for around the whole pixel that is known: along axes that may move."""
+    """Make the search around the known shift in whole pixels, along axes that may move."""
     before = method.search
     bounds = [
         min(SEARCH, size - 1) if lags > 1 else 0
@@ -183,10 +195,10 @@ def _make_search(source: FrameSource, method: Method) -> Search:
 
 
 def _find_pair_variance(pairs: PairTable, frames: FrameTable) -> NDArray[np.float64]:
-    """The median stated variance of every frame's pairs in the solution (frames, axes), px²."""
+    """Find the median stated variance of each frame's pairs in the solution (frames, axes), px²."""
     used = pairs.ok & ~frames.rejected
     ends = np.concatenate([pairs.reference[used], pairs.moving[used]])
-    median = np.full(frames.shift.shape, np.inf)  # nothing is stated: anything is better
+    median = np.full(frames.shift.shape, np.inf)  # no pairs: any result is better
     for axis, variance in enumerate(np.tile(pairs.shift_std[used] ** 2, (2, 1)).T):
         order = np.lexsort((variance, ends))
         numbers, first, count = np.unique(ends[order], return_index=True, return_counts=True)
@@ -197,7 +209,7 @@ def _find_pair_variance(pairs: PairTable, frames: FrameTable) -> NDArray[np.floa
 def _group_frames(
     shift: NDArray[np.float64], component: Ints, shape: tuple[int, ...]
 ) -> Iterator[FrameGroup]:
-    """Consecutive frames of a part, no more than half a frame apart from each other."""
+    """Group consecutive frames of a component with shifts within half a frame of each other."""
     has_shift = np.isfinite(shift).all(axis=1)
     for label in np.unique(component[has_shift & (component != NO_COMPONENT)]):
         frames = np.flatnonzero(has_shift & (component == label))
@@ -217,7 +229,7 @@ def _group_frames(
 
 
 def measure_group(group: FrameGroup, source: FrameSource, method: Method) -> GroupShifts:
-    """Register the members of a group to the mean of its frames, each left out of its own."""
+    """Register the members of a group to the mean of its frames, without the member itself."""
     sums = GroupMean(group, source, method)
     answers = GroupShifts(*np.full((2, *group.shifts[: len(group.members)].shape), np.nan))
     for row in range(len(group.members)):
@@ -229,7 +241,7 @@ def measure_group(group: FrameGroup, source: FrameSource, method: Method) -> Gro
 
 
 class GroupMean:
-    """The frames of a group, moved and added up where its members lie."""
+    """The sum of the moved frames of a group, over the area of its members."""
 
     def __init__(
         self,
@@ -258,9 +270,9 @@ class GroupMean:
                     self.held[row] = placed
 
     def placed(self, row: int) -> tuple[MaskedImage, Floats, Bools] | None:
-        """A frame, and it moved to its place at mean 0 and deviation 1; None: it is of no use.
+        """Read a frame; returns it, and moved to its place and scaled to mean 0 and deviation 1.
 
-        Frames differ in brightness, and may bleach: what they have in common is their contrast.
+        They are scaled since frames differ in brightness, and may bleach. None: it cannot be used.
         """
         if row in self.held:
             return self.held[row]
@@ -278,7 +290,7 @@ class GroupMean:
         return image, moved.astype(np.float32), is_known
 
     def registered(self, row: int) -> Any:
-        """The registration of a member to the mean of the others; None if there is nothing."""
+        """Register a member to the mean of the others; None if there is no mean or no member."""
         placed = self.placed(row)
         if placed is None:
             return None

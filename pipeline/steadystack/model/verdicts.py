@@ -107,7 +107,7 @@ class Reason(Word):
     MOVING_PARTS = "moving_parts", "something in the frame moves independently", "mask.path"
     REPEATED_BLOCKS = (
         "repeated_blocks",
-        "frames repeat parts of others bit by bit, as recordings do that skip what hardly changes",
+        "frames repeat parts of others exactly, as recordings do that skip what hardly changes",
     )
     FIXED_PATTERN = (
         "fixed_pattern",

@@ -1,11 +1,11 @@
 """Motion of frames beyond a shift: rotation, magnification, shear, local motion.
 
 - `model_choice`: chooses the model, if the settings leave it open
-- `series_motion`: from pairs and solved shifts to the linear motion of every frame, in rounds
+- `series_motion`: solves the linear motion of every frame from pairs and shifts, in rounds
 - `fit_tasks`: the tasks of one round
 - `moved_images`: moves frames by the motion known so far
 - `pair_fit`: measures the remaining motion of a pair, in terms of the `generators` of a model
-- `local_motion`: fields of shifts, where parts of frames move on their own
+- `local_motion`: solves fields of shifts, where parts of frames move by themselves
 - `local_pairs`: measures boxes of the frame; `local_prior` turns them into smooth fields
 """
 
@@ -19,7 +19,7 @@ from steadystack.motion.model_choice import (
     choose_model,
     measure_strengths,
 )
-from steadystack.motion.series_motion import look_once, solve_motion
+from steadystack.motion.series_motion import measure_linear_once, solve_motion
 
 __all__ = [
     "LINEAR_MODELS",
@@ -28,8 +28,8 @@ __all__ = [
     "UnmodelledMotion",
     "choose_model",
     "find_simplest_model",
-    "look_once",
     "make_generators",
+    "measure_linear_once",
     "measure_strengths",
     "solve_local_motion",
     "solve_motion",

@@ -1,4 +1,4 @@
-"""Tasks in which pairs of frames, moved by what is known of their motion, are fitted anew."""
+"""Tasks that move pairs of frames by their known motion, and fit what remains."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from steadystack.parts import ScoreImage, SmoothedMask, make_score_image
 from steadystack.register import Search
 from steadystack.run_log import count_steps
 
-# Frames of a task, at most, what they may take, and what a pixel of one does, bytes.
+# Most frames of a task, the memory they may take, and the memory per pixel, bytes.
 MOST_FRAMES, HELD_BYTES, PIXEL_BYTES = 64, 2**28, 8
 
 
 @dataclass(frozen=True, eq=False)
 class MovedPairs:
-    """Pairs of frames that are moved by what is known of them.
+    """Pairs of frames that are moved by their known motion.
 
     Attributes
     ----------
-    pairs : (pairs, 2), frames
-    inverted : (pairs,), whether the images of a pair are each other's negative
-    frames : (frames,), sorted: those of the pairs
+    pairs : (pairs, 2), reference and moving frame
+    inverted : (pairs,), whether the images of a pair are negatives of each other
+    frames : (frames,), the frames of the pairs, sorted
     """
 
     pairs: NDArray[np.int64]
@@ -46,23 +46,23 @@ class MovedPairs:
     frames: NDArray[np.int64]
 
     def find(self, frame: int) -> int:
-        """The place of a frame among `frames`."""
+        """Find the index of a frame in `frames`."""
         return int(np.searchsorted(self.frames, frame))
 
     def get_sign(self, row: int) -> int:
-        """-1 where the images of a pair are each other's negative, else 1."""
+        """-1 if the images of a pair are negatives of each other, else 1."""
         return -1 if self.inverted[row] else 1
 
 
 @dataclass(frozen=True, eq=False)
 class PairsToFit(MovedPairs):
-    """Pairs of frames whose motion is known about.
+    """Pairs of frames whose linear motion is known approximately.
 
     Attributes
     ----------
-    linear, shift : (frames, axes, axes) and (frames, axes): their motion
-    generators : (generators, axes, axes), per pixel
+    linear, shift : (frames, axes, axes) and (frames, axes), px: the motion of `frames`
     middle : (axes,) pixels, of a frame
+    generators : (generators, axes, axes), per pixel
     """
 
     linear: NDArray[np.float64]
@@ -72,15 +72,18 @@ class PairsToFit(MovedPairs):
 
     @property
     def columns(self) -> int:
-        """How many coefficients a motion has: those of the generators, and of the shift."""
+        """The number of coefficients of a motion: of the generators, then of the shift."""
         return len(self.generators) + len(self.middle)
 
 
 @dataclass(frozen=True, eq=False)
 class FittedPairs:
-    """What is left of the motion of pairs: (pairs, coefficients) and its moves by groups of cells.
+    """The remaining motion of pairs, pixels; NaN where not known.
 
-    The shift of a pair is that half-way between the middles of its frames. NaN where not known.
+    Attributes
+    ----------
+    step : (pairs, coefficients); the shift is that half-way between the middles of the frames
+    group_step : (pairs, groups, coefficients), by how much each group of cells moves it
     """
 
     step: NDArray[np.float64]
@@ -88,7 +91,7 @@ class FittedPairs:
 
     @classmethod
     def unknown(cls, count: int, columns: int, ndim: int) -> FittedPairs:
-        """Nothing known of so many pairs of frames with so many axes."""
+        """All NaN, for this many pairs of frames with `ndim` axes."""
         return cls(
             np.full((count, columns), np.nan),
             np.full((count, GROUPS[ndim] ** ndim, columns), np.nan, np.float32),
@@ -96,7 +99,7 @@ class FittedPairs:
 
 
 def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPairs:
-    """Fit the motion that is left of every pair, on a worker; each frame is read once."""
+    """Fit the remaining motion of every pair, on a worker; each frame is read once."""
     shape = source.frame_shape
     fitted = FittedPairs.unknown(len(task.pairs), task.columns, len(shape))
     sides = choose_cell_sides(shape)
@@ -108,7 +111,7 @@ def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPa
             return None
         return move_score_image(ready, task.linear[at], task.shift[at], task.middle)
 
-    for row, reference, moving in go_through_pairs(task.pairs, move):
+    for row, reference, moving in iterate_pairs(task.pairs, move):
         at = np.searchsorted(task.frames, task.pairs[row])
         middle = task.middle + task.shift[at].mean(axis=0)
         sign = task.get_sign(row)
@@ -118,10 +121,10 @@ def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPa
     return fitted
 
 
-def go_through_pairs(
+def iterate_pairs(
     pairs: NDArray[np.int64], move: Callable[[int], ScoreImage | None]
 ) -> Iterator[tuple[int, ScoreImage, ScoreImage]]:
-    """The rows of pairs of which both frames are of use, with them; each is moved once."""
+    """Yield the rows of pairs with both frames usable, and these frames; each is moved once."""
     last_rows, held = find_last_rows(pairs), dict[int, ScoreImage | None]()
     for row, pair in enumerate(pairs.tolist()):
         for frame in pair:
@@ -136,7 +139,7 @@ def go_through_pairs(
 
 
 class FrameReader:
-    """Reads frames and makes them ready for scores."""
+    """Reads frames and prepares them for scores."""
 
     def __init__(self, source: FrameSource, method: Method) -> None:
         self.source, self.method = source, method
@@ -145,7 +148,7 @@ class FrameReader:
         self.smoothed: tuple[CachedMask, SmoothedMask] | None = None
 
     def read(self, frame: int) -> ScoreImage | None:
-        """A frame, ready to be moved; None: it is of no use."""
+        """Read a frame, ready to be moved; None: not usable."""
         image, summary = prepare_block(
             self.source, frame, 0, self.method, self.camera_images, self.masks
         )
@@ -158,7 +161,7 @@ class FrameReader:
 
 
 def share_with_tasks(source: FrameSource, method: Method, client: Engine) -> list[Any]:
-    """What all tasks need: the frames, and how they are prepared."""
+    """Share with the workers what all tasks need: the frames, and how they are prepared."""
     shape = source.frame_shape
     whole = Search.make(shape, shape, [1] * len(shape), region=method.search.shape)
     method = replace(method, search=whole, keep=(), initial_shifts=None)
@@ -173,11 +176,10 @@ def run_in_groups(
     client: Engine,
     shared: Sequence[Any],
 ) -> Iterator[tuple[NDArray[np.intp], Any]]:
-    """Work through pairs in tasks of few frames each; yields rows with what came of them.
+    """Process pairs in tasks of few frames each; yields the rows of each task with its result.
 
-    Parameters
-    ----------
-    cut : makes the task of some rows
+    `cut` makes the task of some rows; `work` is called as `work(task, *shared)`. Raises `RunError`
+    if a task fails.
     """
     held = HELD_BYTES // (PIXEL_BYTES * int(np.prod(frame_shape)))
     most_frames, most_pairs = int(np.clip(held, 2, MOST_FRAMES)), max(len(pairs), 1)

@@ -1,8 +1,9 @@
-"""The linear motions of a model: what they are made of, small ones as vectors, large as matrices.
+"""The linear motions of a model: coefficients of their generators, and matrices.
 
-A linear motion is the exponential of a sum of generators: turns, a magnification, shears. Small
-motions add. Every generator is scaled so that a coefficient of 1 moves the pixels of a frame by
-1 pixel, root mean square: coefficients are pixels, as shifts are.
+A linear motion is the matrix exponential of a linear combination of generators: rotations, a
+magnification, shears. The coefficients of small motions are additive. Every generator is scaled so
+that a coefficient of 1 moves the pixels of a frame by 1 pixel, root mean square, so coefficients
+are in pixels like shifts.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from scipy import linalg
 
 from steadystack.model import Floats
 
-# Over y and x, x to y; over z, y and x about z (x to y), y (z to x) and x (y to z).
+# Of (y, x): x towards y. Of (z, y, x): about z (x towards y), y (z towards x) and x (y towards z).
 TURNS = {
     2: (((0, 1), (-1, 0)),),
     3: (
@@ -25,25 +26,25 @@ TURNS = {
         ((0, 1, 0), (-1, 0, 0), (0, 0, 0)),
     ),
 }
-# Along the axes, beside the magnification; those across pairs of axes follow.
+# Shears along the axes, without the magnification; those across pairs of axes are made below.
 STRETCHES = {2: ((1, -1),), 3: ((0, 1, -1), (2, -1, -1))}
 
 
 def count_turns(ndim: int) -> int:
-    """How many of the generators turn frames of so many axes; the one after them magnifies."""
+    """The number of generators that rotate frames of `ndim` axes; the next one magnifies."""
     return len(TURNS[ndim])
 
 
 def make_generators(
     model: str, shape: Sequence[int], pixel_size: Sequence[float] | None = None
 ) -> NDArray[np.float64]:
-    """Make the generators (generators, axes, axes) of a model for frames of that shape.
+    """Make the generators (generators, axes, axes) of a model for frames of this shape.
 
     Parameters
     ----------
     model : "rigid", "similarity" or "affine"
-    pixel_size : along each axis, in one unit: a turn keeps lengths in it, and a shear has no turn;
-        None: all alike
+    pixel_size : along each axis, all in one unit, in which rotations keep lengths and shears are
+        symmetric; None: equal along all axes
     """
     ndim = len(shape)
     made = [np.array(turn, np.float64) for turn in TURNS[ndim]]
@@ -63,13 +64,13 @@ def make_generators(
 
 
 def exponentiate(coefficients: Floats, generators: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make the matrices (..., axes, axes) of coefficients (..., generators), pixels."""
+    """Compute the matrices (..., axes, axes) from coefficients (..., generators), pixels."""
     small = np.einsum("...g,gij->...ij", np.asarray(coefficients, np.float64), generators)
     return np.asarray(linalg.expm(small), np.float64)
 
 
 def compute_turn_rates(generators: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute by how many degrees those that turn do, per pixel of their coefficients (turns,)."""
+    """Compute the degrees per pixel of coefficient of the generators that rotate (turns,)."""
     turns = generators[: count_turns(generators.shape[1])]
     return np.asarray(np.degrees(np.sqrt(-np.einsum("gij,gji->g", turns, turns) / 2)))
 
@@ -77,7 +78,14 @@ def compute_turn_rates(generators: NDArray[np.float64]) -> NDArray[np.float64]:
 def compute_linear_std(
     linear: NDArray[np.float64], std: NDArray[np.float64], generators: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Compute the deviations of matrices (frames, axes, axes) from those of coefficients."""
+    """Compute the errors of matrices (frames, axes, axes) from those of their coefficients.
+
+    Parameters
+    ----------
+    linear : (frames, axes, axes), the matrices
+    std : (frames, generators), standard deviations of the coefficients, pixels
+    generators : (generators, axes, axes), per pixel
+    """
     change = np.einsum("gij,fjk->fgik", generators, linear)
     return np.asarray(np.sqrt(np.einsum("fgik,fg->fik", change**2, std**2)))
 
@@ -89,13 +97,16 @@ def find_simplest_model(
     pixel_size: Sequence[float] | None,
     least: float,
 ) -> str:
-    """Find the simplest model that explains a share of a motion of parts that is linear.
+    """Find the simplest model that explains enough of the motion of parts.
+
+    Returns "rigid" or "similarity", otherwise "affine"; "" for frames with one axis.
 
     Parameters
     ----------
     off : how far parts move (pairs, parts, axes), pixels; NaN: not known
-    places : of the parts, from the middle of a frame of that shape (parts, axes), pixels
-    least : the share of the squares, the median over the pairs
+    places : of the parts, relative to the middle of a frame (parts, axes), pixels
+    shape, pixel_size : as in `make_generators`
+    least : the share of the sum of squares that has to be explained, median over the pairs
     """
     ndim = off.shape[2]
     if ndim == 1:

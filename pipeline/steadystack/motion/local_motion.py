@@ -1,8 +1,9 @@
-"""The local motion of every frame: boxes of pairs, solved over their graphs, smoothed, in rounds.
+"""The local motion of every frame: measured in boxes, solved over graphs, smoothed, in rounds.
 
-In each round frames are moved by their fields, and what is left of the shifts of boxes is measured
-in every pair. Each box is solved over the graph of the pairs that see it; what all of them say of
-a frame, beyond its own shift, is made a smooth field at the nodes of a grid.
+In each round, frames are moved by their fields, and the remaining shifts of boxes are measured in
+every pair. Each box is solved over the graph of the pairs in which it was measured. The shifts of
+all boxes in a frame, relative to the frame's own shift, are then turned into a smooth field at the
+nodes of a grid.
 """
 
 from __future__ import annotations
@@ -35,25 +36,32 @@ from steadystack.warp import LocalField, make_nodes
 
 log = logging.getLogger(__name__)
 
-# Rounds, at most; the last is the first that moves no node by more pixels, or by more than this
-# part of its deviation.
+# Most rounds. They end once no node moves by more than this many pixels, or by more than this share
+# of its standard deviation, whichever is larger.
 MOST_ROUNDS, STILL_PX, STILL_STD = 6, 0.02, 0.2
-# Boxes along an axis that are tried, many first, and how small one may be, pixels. A pair knows the
-# shift of a box, in the median, to so many pixels.
-COUNTS, SMALLEST_BOX, CARRIES = (12, 10, 8, 6, 5, 4, 3, 2), {2: 18, 3: 12}, 0.35
+# Numbers of boxes tried along the longest axis, most first; the smallest side of a box, pixels, by
+# number of axes; and the largest error, pixels, of a box's shift in a pair, median.
+COUNTS, SMALLEST_BOX, LARGEST_BOX_STD = (12, 10, 8, 6, 5, 4, 3, 2), {2: 18, 3: 12}, 0.35
 TRIED_PAIRS = 12
-SMALLEST_STD = 1e-4  # px, of a box in a pair
-MOST_BOXES = 256  # of volumes, where they are many soon: the prior is looked for among all
-# A node is seen where a box tells something whose middle is nearer along both axes, box sides.
+SMALLEST_STD = 1e-4  # px, smallest error of a box in a pair
+MOST_BOXES = 256  # in volumes: estimating the prior takes longer with more
+# A node counts as measured if, along every axis, a measured box's centre is nearer than this, box
+# sides.
 NEAR_BOX = 0.7
-_Ask = Callable[[NDArray[np.intp], LocalField, BoxGrid], ScoredPairs]
+_Measure = Callable[[NDArray[np.intp], LocalField, BoxGrid], ScoredPairs]
 
 
 @dataclass(frozen=True, eq=False)
 class _LocalRound:
-    """What a round gave: fields, deviations at nodes (frames, nodes, axes), boxes, their prior.
+    """The result of a round.
 
-    And what fields are in time, if they are smooth.
+    Attributes
+    ----------
+    field : of all frames
+    std : standard deviations at the nodes (frames, nodes, axes), pixels
+    boxes : their shifts, from which the field was made
+    prior : of the fields
+    chain : how fields vary in time; None: not smooth in time
     """
 
     field: LocalField
@@ -75,24 +83,29 @@ def solve_local_motion(
     robust: bool = True,
     client: Engine = None,
 ) -> FrameTable:
-    """Solved frames with the local shifts of each, at the nodes of a grid over the anchor's frame.
+    """Add local shifts to solved frames, at the nodes of a grid over the anchor frame.
 
-    Their own shifts stay as they are. Frames that do not compare with the anchor have none.
+    The frames' own shifts are unchanged. Frames not connected to the anchor get no local shifts.
 
     Parameters
     ----------
-    frames : as `solve_shifts` gives them
-    method : of frames or volumes that are one block
-    grid : nodes along each axis; None: as many as boxes between them can carry
-    in_time : whether fields are taken to be smooth in time, too
+    frames : as returned by `solve_shifts`
+    method : for frames or volumes that are a single block
+    grid : nodes along each axis; None: as many as the boxes between them can be measured well for
+    in_time : whether fields are assumed to be smooth in time, too
     anchor, robust : as in `solve_shifts`
+
+    Raises
+    ------
+    RunError
+        If a task fails.
     """
-    ask = _prepare_to_ask(source, pairs, method, client)
+    measure = _prepare_measuring(source, pairs, method, client)
     rows = _choose_rows(pairs, frames, only_near=True)
-    boxes, now = _choose_start(source.frame_shape, rows, frames, ask, grid)
+    boxes, now = _choose_start(source.frame_shape, rows, frames, measure, grid)
     for number in range(MOST_ROUNDS):
         before = now
-        now = _go_round(pairs, rows, before, frames, boxes, ask, anchor, robust, in_time)
+        now = _go_round(pairs, rows, before, frames, boxes, measure, anchor, robust, in_time)
         change = np.abs(now.field.values - before.field.values)
         still = np.maximum(STILL_PX, STILL_STD * now.std.reshape(change.shape))
         if number and not (change > still).any():
@@ -103,7 +116,7 @@ def solve_local_motion(
     return _fill_in(frames, now, boxes)
 
 
-def look_at_boxes(
+def measure_boxes_once(
     source: FrameSource,
     pairs: PairTable,
     frames: FrameTable,
@@ -113,30 +126,32 @@ def look_at_boxes(
     robust: bool = True,
     client: Engine = None,
 ) -> tuple[BoxGrid, BoxShifts, Prior]:
-    """What boxes say of frames that are shifted alone, from one round of their near pairs.
+    """Measure boxes of frames that are only shifted, in one round of their near pairs.
 
-    With the boxes, and the prior of fields that what they say is likeliest with. Parameters are as
-    in `solve_local_motion`.
+    Returns the boxes, their shifts, and the most likely prior of fields. Parameters are as in
+    `solve_local_motion`.
     """
-    ask = _prepare_to_ask(source, pairs, method, client)
+    measure = _prepare_measuring(source, pairs, method, client)
     rows = _choose_rows(pairs, frames, only_near=True)
-    boxes, start = _choose_start(source.frame_shape, rows, frames, ask)
-    seen = _go_round(pairs, rows, start, frames, boxes, ask, anchor, robust)
+    boxes, start = _choose_start(source.frame_shape, rows, frames, measure)
+    seen = _go_round(pairs, rows, start, frames, boxes, measure, anchor, robust)
     return boxes, seen.boxes, seen.prior
 
 
-def _prepare_to_ask(source: FrameSource, pairs: PairTable, method: Method, client: Engine) -> _Ask:
-    """A function that asks the boxes of the pairs of some rows, of frames moved by a field."""
+def _prepare_measuring(
+    source: FrameSource, pairs: PairTable, method: Method, client: Engine
+) -> _Measure:
+    """Make a function that measures boxes in the pairs of some rows, frames moved by a field."""
     shared = share_with_tasks(source, method, client)
 
-    def ask(rows: NDArray[np.intp], field: LocalField, boxes: BoxGrid) -> ScoredPairs:
-        return _ask_all(pairs, rows, field, boxes, client, shared)
+    def measure(rows: NDArray[np.intp], field: LocalField, boxes: BoxGrid) -> ScoredPairs:
+        return _measure_all(pairs, rows, field, boxes, client, shared)
 
-    return ask
+    return measure
 
 
 def _choose_rows(pairs: PairTable, frames: FrameTable, *, only_near: bool) -> NDArray[np.intp]:
-    """Choose the rows of pairs of frames that compare with the anchor."""
+    """Choose the rows of pairs of frames that are connected to the anchor."""
     component = np.where(frames.component == 0, 0, NO_COMPONENT)
     rows = choose_pairs(pairs, frames.shift, component, only_near=only_near)
     return np.asarray(rows[component[pairs.reference[rows]] == 0], np.intp)
@@ -146,22 +161,22 @@ def _choose_start(
     frame_shape: Sequence[int],
     rows: NDArray[np.intp],
     frames: FrameTable,
-    ask: _Ask,
+    measure: _Measure,
     grid: Sequence[int] | None = None,
 ) -> tuple[BoxGrid, _LocalRound]:
-    """The boxes between the nodes of a grid, or the finest that pairs know; and the start."""
+    """Choose boxes, between the nodes of a grid or the finest that can be measured; and start."""
     shape = tuple(frame_shape)
     if grid is None:
-        boxes = _choose_boxes(shape, rows, frames, ask)
+        boxes = _choose_boxes(shape, rows, frames, measure)
     else:
         boxes = BoxGrid(shape, tuple(count - 1 for count in grid))
     return boxes, _start(make_nodes(shape, [count + 1 for count in boxes.counts]), frames, boxes)
 
 
 def _choose_boxes(
-    shape: tuple[int, ...], rows: NDArray[np.intp], frames: FrameTable, ask: _Ask
+    shape: tuple[int, ...], rows: NDArray[np.intp], frames: FrameTable, measure: _Measure
 ) -> BoxGrid:
-    """Choose the finest boxes that pairs know the shifts of."""
+    """Choose the finest boxes whose shifts are measured well enough in pairs."""
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(TRIED_PAIRS, len(rows))).astype(int))]
     longest = max(shape)
     for count in COUNTS:
@@ -172,14 +187,14 @@ def _choose_boxes(
         if (is_fine or min(cut, default=np.inf) < SMALLEST_BOX[len(shape)]) and count > COUNTS[-1]:
             continue
         nodes = make_nodes(shape, [count + 1 for count in counts])
-        scored = ask(chosen, _start(nodes, frames, boxes).field, boxes)
-        if np.sqrt(np.nanmedian(np.append(scored.variance, np.inf))) <= CARRIES:
+        scored = measure(chosen, _start(nodes, frames, boxes).field, boxes)
+        if np.sqrt(np.nanmedian(np.append(scored.variance, np.inf))) <= LARGEST_BOX_STD:
             break
     return boxes
 
 
 def _start(nodes: Any, frames: FrameTable, boxes: BoxGrid) -> _LocalRound:
-    """Frames that are shifted alone."""
+    """Make the state before the first round: frames are only shifted."""
     grid = [len(each) for each in nodes]
     count, ndim = frames.shift.shape
     alike = frames.shift.reshape(count, *(1 for _ in grid), ndim)
@@ -190,7 +205,7 @@ def _start(nodes: Any, frames: FrameTable, boxes: BoxGrid) -> _LocalRound:
     return _LocalRound(LocalField(nodes, values.copy()), np.zeros(()), unknown, flat)
 
 
-def _ask_all(
+def _measure_all(
     pairs: PairTable,
     rows: NDArray[np.intp],
     field: LocalField,
@@ -198,7 +213,7 @@ def _ask_all(
     client: Engine,
     shared: Sequence[Any],
 ) -> ScoredPairs:
-    """Ask the boxes of the pairs of these rows, in tasks."""
+    """Measure the boxes in the pairs of these rows, in tasks."""
     ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
     inverted = pairs.ncc[rows] < 0
 
@@ -219,14 +234,14 @@ def _go_round(
     before: _LocalRound,
     frames: FrameTable,
     boxes: BoxGrid,
-    ask: _Ask,
+    measure: _Measure,
     anchor: int,
     robust: bool,
     in_time: bool = False,
 ) -> _LocalRound:
-    """Measure what is left beside the fields, and find them anew."""
+    """Measure the shifts that remain beyond the fields, and find new fields."""
     field = before.field
-    scored = ask(rows, field, boxes)
+    scored = measure(rows, field, boxes)
     ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
     left, variance = _solve_boxes(ends, scored, len(frames.shift), anchor, robust)
     known = np.isfinite(scored.place)
@@ -248,9 +263,10 @@ def _go_round(
 def _solve_boxes(
     ends: NDArray[np.int64], scored: ScoredPairs, count: int, anchor: int, robust: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Solve what is left over the graph of each box: values and variances (frames, boxes, axes).
+    """Solve the remaining shifts over the graph of each box.
 
-    NaN where a frame, or the anchor, is not seen there.
+    Returns values, px, and variances, px² (frames, boxes, axes); NaN where the box of a frame is
+    not connected to that of the anchor.
     """
     left = np.full((count, *scored.step.shape[1:]), np.nan)
     variance = np.full_like(left, np.nan)
@@ -272,7 +288,7 @@ def _solve_boxes(
 
 
 def _fill_in(frames: FrameTable, last: _LocalRound, boxes: BoxGrid) -> FrameTable:
-    """The table of frames with their local shifts."""
+    """Make the table of frames with their local shifts."""
     values, grid = last.field.values, last.field.values.shape[1:-1]
     std = last.std.reshape(values.shape)
     known = last.boxes.known
@@ -283,7 +299,7 @@ def _fill_in(frames: FrameTable, last: _LocalRound, boxes: BoxGrid) -> FrameTabl
     unknown = ~np.isfinite(frames.shift).all(axis=1) | (frames.component != 0)
     status[unknown] = LocalStatus.UNKNOWN.code
     blank = unknown.reshape(-1, *(1 for _ in values.shape[1:]))
-    _tell(last, boxes, seen[~unknown])
+    _log_result(last, boxes, seen[~unknown])
     return replace(
         frames,
         nodes=last.field.nodes,
@@ -293,8 +309,8 @@ def _fill_in(frames: FrameTable, last: _LocalRound, boxes: BoxGrid) -> FrameTabl
     )
 
 
-def _tell(last: _LocalRound, boxes: BoxGrid, seen: Bools) -> None:
-    """Tell on the log what became of it."""
+def _log_result(last: _LocalRound, boxes: BoxGrid, seen: Bools) -> None:
+    """Log the result."""
     counts = " x ".join(str(count + 1) for count in boxes.counts)
     apart = " x ".join(f"{side:.0f}" for side in boxes.sides)
     grid = f"motion.model local: {counts} nodes, {apart} px apart"

@@ -1,4 +1,4 @@
-"""What boxes of the frame say of the shifts that are left between frames moved by their fields."""
+"""Measure the remaining shifts of boxes of the frame in pairs of frames moved by their fields."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from numpy.typing import NDArray
 
 from steadystack.measure import Method
 from steadystack.model import FrameSource
-from steadystack.motion.fit_tasks import FrameReader, MovedPairs, go_through_pairs
+from steadystack.motion.fit_tasks import FrameReader, MovedPairs, iterate_pairs
 from steadystack.motion.moved_images import move_by_field
 from steadystack.motion.pair_fit import match_contrast
 from steadystack.parts import PartGrid, ScoreImage, compute_scores
 from steadystack.warp import LocalField
 
-# A box is cut so often along each axis: the disagreement of its pieces is its noise.
+# A box is cut into this many pieces along each axis: their disagreement gives its noise.
 CUTS = 4
-# A box tells something if it has this share of the gradients of the one that has most.
+# A box is usable if its squared gradients are at least this share of the strongest box's.
 LEAST_POWER = 0.03
 FEWEST_BOXES = 3
-# Median over mean of the noise of boxes, from halves along each axis and from all pieces: of chi
-# squared with as many degrees of freedom as pieces less one, times axes. By axes.
+# Median over mean of the noise of boxes, with 2 and with CUTS pieces along each axis: that of chi
+# squared with (pieces - 1) x axes degrees of freedom. By number of axes.
 MEDIAN_CHI = {2: {2: 0.891, CUTS: 0.978}, 3: {2: 0.968, CUTS: 0.996}}
 
 
 @dataclass(frozen=True)
 class BoxGrid:
-    """The frame, cut into boxes: so many along each axis."""
+    """The frame, cut into boxes.
+
+    Attributes
+    ----------
+    shape : of the frame, pixels
+    counts : of boxes along each axis
+    """
 
     shape: tuple[int, ...]
     counts: tuple[int, ...]
@@ -50,7 +56,7 @@ class BoxGrid:
 
     @property
     def centres(self) -> NDArray[np.float64]:
-        """The middles of the boxes (boxes, axes), pixels."""
+        """The centres of the boxes (boxes, axes), pixels."""
         along = [
             (np.arange(count) + 0.5) * side - 0.5
             for count, side in zip(self.counts, self.sides, strict=True)
@@ -58,7 +64,7 @@ class BoxGrid:
         return np.array(list(product(*along)))
 
     def gather(self, pieces: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What is told of pieces (pieces, ...), by box (boxes, pieces of a box, ...)."""
+        """Arrange values of pieces (pieces, ...) by box (boxes, pieces of a box, ...)."""
         ndim, rest = len(self.counts), pieces.shape[1:]
         cut = pieces.reshape(*(each for count in self.counts for each in (count, CUTS)), *rest)
         cut = np.moveaxis(cut, range(0, 2 * ndim, 2), range(ndim))
@@ -67,12 +73,12 @@ class BoxGrid:
 
 @dataclass(frozen=True, eq=False)
 class PairsToScore(MovedPairs):
-    """Pairs of frames whose fields are known about.
+    """Pairs of frames whose fields are known approximately.
 
     Attributes
     ----------
-    field : of these frames
-    boxes : that are asked
+    field : of `frames`
+    boxes : to measure
     """
 
     field: LocalField
@@ -81,10 +87,13 @@ class PairsToScore(MovedPairs):
 
 @dataclass(frozen=True, eq=False)
 class ScoredPairs:
-    """What has to be applied to moving frames beyond what was, (pairs, boxes, axes) pixels.
+    """The remaining shifts of boxes in pairs; NaN where not known.
 
-    With its variance, px², and the place that it is of: where in the box there is something to see,
-    in the mean, pixels. NaN where not known.
+    Attributes
+    ----------
+    step : (pairs, boxes, axes), pixels, to be applied to the moving frame in addition
+    variance : of `step` (pairs, boxes, axes), px²
+    place : (pairs, boxes, axes), pixels, the centroid of the squared gradients in the box
     """
 
     step: NDArray[np.float64]
@@ -93,33 +102,38 @@ class ScoredPairs:
 
     @classmethod
     def unknown(cls, pairs: int, boxes: BoxGrid) -> ScoredPairs:
-        """Nothing known of so many pairs."""
+        """All NaN, for this many pairs."""
         shape = (pairs, int(np.prod(boxes.counts)), len(boxes.shape))
         return cls(*(np.full(shape, np.nan) for _ in range(3)))
 
 
 def score_pairs(task: PairsToScore, source: FrameSource, method: Method) -> ScoredPairs:
-    """Ask the boxes of every pair, on a worker; each frame is read once."""
+    """Measure the boxes in every pair, on a worker; each frame is read once."""
     reader, scored = FrameReader(source, method), ScoredPairs.unknown(len(task.pairs), task.boxes)
 
     def move(frame: int) -> ScoreImage | None:
         ready, at = reader.read(frame), task.find(frame)
         return None if ready is None else move_by_field(ready, task.field[at], task.boxes.shape)
 
-    for row, reference, moving in go_through_pairs(task.pairs, move):
-        told = ask_boxes(reference, moving, task.boxes, task.get_sign(row))
+    for row, reference, moving in iterate_pairs(task.pairs, move):
+        told = measure_boxes(reference, moving, task.boxes, task.get_sign(row))
         if told is not None:
             scored.step[row], scored.variance[row], scored.place[row] = told
     return scored
 
 
-def ask_boxes(
+def measure_boxes(
     reference: ScoreImage, moving: ScoreImage, boxes: BoxGrid, sign: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None:
-    """The steps, variances and places (boxes, axes) of a pair; None: too little is seen.
+    """Measure steps, variances and places (boxes, axes) in a pair; None: too few boxes are usable.
 
-    The noise of scores goes by the information of a box, times what the disagreement of pieces
-    within boxes, which no shift of a box changes, says for all boxes together.
+    The variance of a box is the inverse of its information times a noise factor of all boxes. That
+    follows from the disagreement of pieces within boxes, which does not depend on a box's shift.
+
+    Parameters
+    ----------
+    reference, moving : frames, moved by their fields
+    sign : -1 if one image is the negative of the other, else 1
     """
     matched = match_contrast(reference, moving)
     if matched is None:
@@ -131,7 +145,7 @@ def ask_boxes(
         return None
     score, plain = boxes.gather(scores.score), boxes.gather(scores.plain).sum(axis=1)
     smallest, power = np.linalg.eigvalsh(plain)[:, 0], np.trace(plain, axis1=1, axis2=2) / ndim
-    # along z a volume may have far less detail than across it, and all boxes of it alike
+    # a volume may have far less detail along z than across, in all its boxes
     most = power.max() if ndim == 2 else smallest.max()
     seen = np.flatnonzero((smallest > LEAST_POWER * most) & (power > LEAST_POWER * power.max()))
     if len(seen) < FEWEST_BOXES:
@@ -148,15 +162,15 @@ def ask_boxes(
 
 
 def _measure_noise(score: NDArray[np.float64], inverse: NDArray[np.float64]) -> float:
-    """Measure the noise of boxes' scores, over their information, by the spread of their pieces.
+    """Measure the noise of the scores of boxes, relative to their information, from their pieces.
 
-    Pieces beside each other share some of it: the more, the smaller they are. What those of two
-    sizes say is extrapolated to pieces as large as can be.
+    Neighbouring pieces share some noise, more so if they are small. The results with two sizes of
+    pieces are therefore extrapolated to large ones.
 
     Parameters
     ----------
     score : (boxes, pieces, axes)
-    inverse : of the information of boxes (boxes, axes, axes)
+    inverse : the inverse information of boxes (boxes, axes, axes)
     """
     ndim, found = score.shape[-1], {}
     for cuts, median in MEDIAN_CHI[ndim].items():

@@ -1,12 +1,12 @@
-"""Smooth fields from what boxes say of them, with a prior whose strength the data tell.
+"""Smooth fields from the shifts of boxes, with a prior estimated from the data.
 
-What a frame does besides its own shift is a Gaussian process in space (Matérn, 5/2), of a
-length and, frame by frame, a size; the noise of boxes is as they state, times a factor. All three
-are those of some that make the data likeliest (empirical Bayes; Rasmussen & Williams 2006,
-Gaussian Processes for Machine Learning, ch. 5).
+The motion of a frame relative to its own shift is modelled as a Gaussian process in space (Matérn
+5/2) with one length scale and a size for each frame. The stated variances of boxes are multiplied
+by a factor. All three are chosen from lists of candidates by maximum likelihood (empirical Bayes;
+Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, ch. 5).
 
-Where fields are smooth in time, too, they are one process over space and frames, of one size, whose
-memory (an autoregression of order 1) is likewise the likeliest.
+Where fields are smooth in time, too, they are one process over space and frames, of a single size,
+with a memory (the coefficient of a first-order autoregression) that is chosen likewise.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from scipy.sparse.linalg import splu
 
 from steadystack.model import Floats
 
-# Lengths as shares of the longest side of a frame, sizes in pixels, factors of the noise's
-# variance that are tried.
+# Candidates: lengths as shares of the longest side of a frame, sizes in pixels, and factors of the
+# noise variance.
 LENGTHS = (0.2, 0.35, 0.6, 1.2)
 SIZES = (0.0, 0.03, 0.06, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 FACTORS = (1.0, 1.5, 2.2, 3.5)
-# A field changes over no less than so many sides of a box.
+# The smallest length, sides of a box.
 LEAST_SIDES = 1.5
-# Frames of a sample that tells length and factor.
+# Frames from which length and factor are estimated.
 SAMPLE = 16
-# There is a field if it makes a frame of the sample likelier than none by this, the logarithm, in
-# the mean: the noise of the anchor is in all of them alike.
+# There is a field if it raises the log-likelihood of a frame of the sample by this, in the mean.
+# (All frames share the noise of the anchor.)
 LEAST_GAIN = 3.0
-# How alike neighbouring frames are that is tried; and sizes, and variances of noise, as times of
-# those of frames by themselves; on so many frames in a row.
+# Candidates for fields smooth in time: correlations of neighbouring frames; sizes and noise
+# variances as multiples of those estimated frame by frame.
 MEMORIES = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 SIZE_TIMES, NOISE_TIMES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8), (1.0, 1.4, 2.0, 2.8)
-# Fields of frames that are less alike are found frame by frame.
+# With less memory, fields are found frame by frame.
 LEAST_MEMORY = 0.8
 CHOOSING_STEPS = 2
-# ... or more, at least, but with no more coefficients than these.
+# Consecutive frames that these are chosen from: at most and at least, and the most coefficients.
 MOST_IN_A_ROW, LEAST_IN_A_ROW, MOST_COEFFICIENTS = 32, 8, 1500
-# Patterns of boxes that have less than this share of the variance of noise cannot be seen.
+# Spatial patterns with less than this share of the noise variance are left out.
 LEAST_OF_NOISE = 0.1
-SAMPLES = 128  # that the deviations of smoothed fields are read off: to 6 %
-UNKNOWN_VARIANCE = 1e6  # px², of a box that tells nothing
-TINY = 1e-8  # px², for matrices that can be solved
+SAMPLES = 128  # random samples for the errors of fields smooth in time, which are then good to 6 %
+UNKNOWN_VARIANCE = 1e6  # px², of boxes without a measurement
+TINY = 1e-8  # px², keeps matrices regular
 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """What is taken of fields before boxes are asked.
+    """The prior of the fields.
 
     Attributes
     ----------
-    length : pixels, over which a field changes; 0: there is no field
-    factor : of the variances of boxes
+    length : length scale of the process, pixels; 0: there is no field
+    factor : multiplies the variances of boxes
     size : (frames,) pixels, root mean square along an axis
-    gain : by how much the sample is likelier with fields than without: logarithm, per frame
+    gain : log-likelihood of the sample with fields less that without, per frame
     """
 
     length: float
@@ -75,13 +75,13 @@ class Prior:
 
 @dataclass(frozen=True, eq=False)
 class BoxShifts:
-    """What boxes say of frames beyond their own shifts.
+    """The shifts of boxes relative to the frames' own shifts.
 
     Attributes
     ----------
-    places : (boxes, axes) pixels
+    places : of the boxes (boxes, axes), pixels
     off, variance : (frames, boxes, axes), px and px²; NaN where not known
-    common : (frames, axes) pixels, what the frame's own shift may be off
+    common : (frames, axes) pixels, the error of the frame's own shift
     """
 
     places: NDArray[np.float64]
@@ -91,17 +91,17 @@ class BoxShifts:
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """(frames, boxes)"""
+        """Whether the shift of a box in a frame is known (frames, boxes)."""
         return np.asarray(
             np.isfinite(self.off).all(axis=2) & np.isfinite(self.variance).all(axis=2)
         )
 
     def select(self, frames: NDArray[np.intp]) -> BoxShifts:
-        """Those of some frames."""
+        """Select frames by index."""
         return BoxShifts(self.places, self.off[frames], self.variance[frames], self.common[frames])
 
     def fill(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Values and variances (frames, axes, boxes), a very large one of what is not known."""
+        """Values and variances (frames, axes, boxes); 0 and very large where not known."""
         known = self.known[..., None]
         off, variance = (
             np.where(known, self.off, 0),
@@ -111,7 +111,7 @@ class BoxShifts:
 
 
 def estimate_prior(boxes: BoxShifts, longest: float, side: float) -> Prior:
-    """Estimate the prior that makes what boxes say likeliest.
+    """Estimate the prior by maximum likelihood.
 
     `longest` is the longest side of a frame, `side` that of a box, pixels.
     """
@@ -145,7 +145,10 @@ def estimate_prior(boxes: BoxShifts, longest: float, side: float) -> Prior:
 def find_fields(
     boxes: BoxShifts, prior: Prior, places: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Find the fields at places (places, axes): means and deviations (frames, places, axes), px."""
+    """Find fields at places (places, axes): means and standard deviations (frames, places, axes).
+
+    By Gaussian process regression; all in pixels.
+    """
     shape = (len(boxes.off), *places.shape)
     if prior.is_flat:
         return np.zeros(shape), np.broadcast_to(boxes.common[:, None], shape).copy()
@@ -168,20 +171,20 @@ def find_fields(
 def find_fields_in_time(
     boxes: BoxShifts, prior: Prior, places: NDArray[np.float64], anchor: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], Chain | None]:
-    """Find the fields as `find_fields` does, but smooth in time as well, relative to the anchor.
+    """Find the fields like `find_fields`, but smooth in time as well, relative to the anchor.
 
-    Returns also what they are in time, the likeliest; None: not smooth.
+    Also returns how they vary in time, the most likely `Chain`; None: not smooth in time.
     """
     if prior.is_flat:
         return *find_fields(boxes, prior, places), None
     among, to = (_correlate(each, boxes.places, prior.length) for each in (boxes.places, places))
     size, noise = float(np.sqrt((prior.size**2).mean())), np.median(boxes.variance[boxes.known])
-    by_frame, boxes = boxes, _tell_noise_apart(boxes, prior, anchor)
+    by_frame, boxes = boxes, _halve_variances(boxes, prior, anchor)
     values, vectors = np.linalg.eigh(among)
     seen = size**2 * values > LEAST_OF_NOISE * noise
     seen[-1] = True
     values, vectors = values[seen], vectors[:, seen]
-    # of boxes, and of places: patterns, of variance 1, and what is common to all
+    # spatial patterns with coefficients of variance 1, then a constant, at the boxes and at places
     patterns = np.column_stack([vectors * np.sqrt(values), np.ones(len(among))])
     here = np.column_stack([to @ vectors / np.sqrt(values), np.ones(len(places))])
     chain = _choose_chain(boxes, size, patterns)
@@ -189,7 +192,7 @@ def find_fields_in_time(
         return *find_fields(by_frame, prior, places), None
     shape = (len(boxes.off), *places.shape)
     mean, std = np.zeros(shape), np.zeros(shape)
-    missing = np.clip(1 - (here[:, :-1] ** 2).sum(axis=1), 0, 1)  # between boxes, of a variance
+    missing = np.clip(1 - (here[:, :-1] ** 2).sum(axis=1), 0, 1)  # share not in patterns
     apart = 2 * chain.size**2 * (1 - chain.memory ** np.abs(np.arange(len(mean)) - anchor))
     for axis in range(mean.shape[2]):
         found, sampled = chain.solve(boxes, patterns, axis)
@@ -201,10 +204,10 @@ def find_fields_in_time(
     return mean, std, chain
 
 
-def _tell_noise_apart(boxes: BoxShifts, prior: Prior, anchor: int) -> BoxShifts:
-    """What boxes say, with the noise of every frame by itself: half is the anchor's.
+def _halve_variances(boxes: BoxShifts, prior: Prior, anchor: int) -> BoxShifts:
+    """Halve the variances of boxes, half of which come from the anchor's noise.
 
-    The anchor's own is that of a frame in the middle.
+    The anchor itself gets the median of the other frames.
     """
     off, variance = boxes.fill()
     variance = (prior.factor * variance / 2).swapaxes(1, 2)
@@ -217,7 +220,7 @@ def _tell_noise_apart(boxes: BoxShifts, prior: Prior, anchor: int) -> BoxShifts:
 
 
 def _choose_chain(boxes: BoxShifts, size: float, patterns: Floats) -> Chain:
-    """Choose memory, noise and size that make what boxes say likeliest, one after the other."""
+    """Choose memory, noise and size, one after the other, by maximum likelihood."""
     most = MOST_COEFFICIENTS // patterns.shape[1]
     count = min(len(boxes.off), max(min(most, MOST_IN_A_ROW), LEAST_IN_A_ROW))
     first = (len(boxes.off) - count) // 2
@@ -239,9 +242,10 @@ def _choose_chain(boxes: BoxShifts, size: float, patterns: Floats) -> Chain:
 def _make_rows(
     boxes: BoxShifts, patterns: Floats, axis: int
 ) -> tuple[sparse.csr_array, NDArray[np.float64]]:
-    """What every box of every frame says of coefficients, over its deviation: rows and values.
+    """Make the equations of all boxes for the coefficients: weighted rows and values.
 
-    Coefficients are (frames x patterns), then those of boxes in the anchor.
+    They are divided by the boxes' standard deviations. Coefficients are those of (frames x
+    patterns), then the errors of the boxes in the anchor.
     """
     frames, root = len(boxes.off), 1 / np.sqrt(boxes.variance[..., axis].ravel() + TINY)
     of_frames = sparse.kron(sparse.eye_array(frames), patterns)
@@ -252,13 +256,13 @@ def _make_rows(
 
 @dataclass(frozen=True)
 class Chain:
-    """Fields of frames in a row, alike between neighbours, and the noise of boxes.
+    """Fields of consecutive frames as a first-order autoregression, and the noise of boxes.
 
     Attributes
     ----------
-    size : pixels
-    memory : correlation of neighbours, 0 to below 1
-    noise : times what is told of it, of variances
+    size : standard deviation of the fields, pixels
+    memory : correlation of neighbouring frames, from 0 to below 1
+    noise : multiplies the variances of boxes
     """
 
     size: float
@@ -266,13 +270,13 @@ class Chain:
     noise: float
 
     def make_root(self, common: NDArray[np.float64], patterns: int, boxes: int) -> sparse.csr_array:
-        """A square root of the information on coefficients beforehand.
+        """Make a square root of the prior information matrix of the coefficients.
 
         Parameters
         ----------
-        common : (frames,) pixels, what boxes of a frame are off together
-        patterns : of a frame, the last is what is common
-        boxes : in the anchor, of which nothing is known beforehand
+        common : (frames,) pixels, prior standard deviation of the error common to all boxes
+        patterns : their number in a frame; the last is the common error
+        boxes : their number in the anchor; their errors have a very wide prior
         """
         scale = np.full(len(common), 1 / (self.size * np.sqrt(1 - self.memory**2)))
         scale[0] = 1 / self.size
@@ -290,7 +294,7 @@ class Chain:
     def compute_likelihood(
         self, common: NDArray[np.float64], rows: sparse.csr_array, values: Floats
     ) -> float:
-        """The logarithm of the likelihood, but for what none of the attributes changes."""
+        """Compute the log-likelihood, up to a constant."""
         boxes = len(values) // len(common)
         root = self.make_root(common, (rows.shape[1] - boxes) // len(common), boxes)
         whole = (root.T @ root + rows.T @ rows / self.noise).toarray()
@@ -303,7 +307,7 @@ class Chain:
     def solve(
         self, boxes: BoxShifts, patterns: Floats, axis: int
     ) -> tuple[NDArray[np.float64], Iterator[NDArray[np.float64]]]:
-        """Coefficients (frames, patterns), and samples of what they may be off, one by one."""
+        """Solve for the coefficients (frames, patterns), and draw samples of their errors."""
         rng, (frames, count) = np.random.default_rng(0), boxes.off.shape[:2]
         rows, values = _make_rows(boxes, patterns, axis)
         root = self.make_root(boxes.common[:, axis], patterns.shape[1], count)
@@ -323,7 +327,7 @@ class Chain:
 
 
 def _correlate(places: Floats, others: Floats, length: float) -> NDArray[np.float64]:
-    """How alike a field of size 1 is at places and at others (places, others)."""
+    """Compute the Matérn 5/2 correlation between places and others (places, others)."""
     apart = np.linalg.norm(places[:, None] - others, axis=2) * np.sqrt(5) / length
     return np.asarray((1 + apart + apart**2 / 3) * np.exp(-apart))
 
@@ -331,7 +335,7 @@ def _correlate(places: Floats, others: Floats, length: float) -> NDArray[np.floa
 def _compute_likelihoods(
     boxes: BoxShifts, length: float, factor: float, sizes: tuple[float, ...]
 ) -> NDArray[np.float64]:
-    """Compute the logarithm of the likelihood of every frame (sizes, frames)."""
+    """Compute the log-likelihood of every frame for each size (sizes, frames)."""
     off, variance = boxes.fill()
     among, count = _correlate(boxes.places, boxes.places, length), off.shape[2]
     base = np.broadcast_to((boxes.common**2)[..., None, None], (*off.shape, count)).copy()

@@ -1,4 +1,4 @@
-"""Choose the model of motion: the simplest that what pairs leave beside their shifts allows."""
+"""Choose the motion model: the simplest that explains what shifts leave unexplained in pairs."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from steadystack.model import (
     PairTable,
 )
 from steadystack.motion.generators import count_turns
-from steadystack.motion.local_motion import look_at_boxes
+from steadystack.motion.local_motion import measure_boxes_once
 from steadystack.motion.local_pairs import BoxGrid
 from steadystack.motion.local_prior import TINY, BoxShifts, Prior, find_fields
-from steadystack.motion.series_motion import look_once
+from steadystack.motion.series_motion import measure_linear_once
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve import GraphFit
 
 UNKNOWN = "how parts of the frame move cannot be determined"
-MOTION_CHOICE = "motion_choice"  # the attribute of the dataset that holds it
-# A motion counts that differs between frames by this much, px, root mean square of the pixels of
-# a frame, and by so many of its deviations.
+MOTION_CHOICE = "motion_choice"  # the dataset's attribute with the choice
+# A kind of motion is significant if it differs between frames by this much, px, root mean square
+# over the pixels of a frame, and by this many of its standard deviations.
 LEAST_PX, LEAST_STD = 0.1, 5.0
 # ... and if it is this share of the strongest: a large turn looks a little like a scale.
 LEAST_SHARE = 0.05
-# An object that moves by itself looks a little like every kind: a model is not taken that leaves
-# this share of what it takes away of another kind, if that is more than its deviation.
+# An object that moves by itself looks a little like every kind of motion: a model is rejected if a
+# kind it lacks is at least this share of the strongest kind it has, and above its own error.
 MOST_LEFT = 0.5
 FEWEST_FRAMES = 4
-# What a simpler model leaves is told from here, px, and from `LEAST_STD` on.
+# What a model leaves of other kinds is reported above this, px, and `LEAST_STD`.
 UNMODELLED_PX = 0.05
-# Parts of frames move by themselves, smoothly, if boxes do that much beside turning and stretching
-# that those around them do, too; if so many of the boxes do, and do this share (of squares) of the
-# one that does most; and if what each does alone is no more than so much of it. An object moves few
-# boxes, features that come and go each alone.
+# Motion is local and smooth if, beyond linear motion, this share of the boxes moves like the boxes
+# around it (and by at least this share, of squares, of the box that moves most), and if what boxes
+# move individually is at most this share of that. An object moves few boxes; features that come and
+# go move boxes individually.
 MOST_FOLLOW, LEAST_OF_MOST, MOST_ALONE = 0.5, 0.04, 0.6
-BOXES_PER_TERM = 3  # of a linear motion, along each axis: fewer do not tell what goes beyond it
-# Local motion is not measured in frames that turn or stretch by more, root mean square.
+BOXES_PER_TERM = 3  # fewest known boxes, per term of a linear motion along an axis
+# Local motion is not measured in frames with more linear motion than this, root mean square.
 MOST_LINEAR = 0.015
 LINEAR_STEPS = 12
 KINDS = ("turn", "scale", "shear")
@@ -59,12 +59,12 @@ MODELS = dict(zip(KINDS, LINEAR_MODELS, strict=True))
 
 @dataclass(frozen=True)
 class Strength:
-    """How much of a kind of motion frames have.
+    """How strong a kind of linear motion is.
 
     Attributes
     ----------
-    size : by how much it differs between frames: pixels, root mean square
-    std : what noise, and what goes its own way, would make of it
+    size : by how much it differs between frames, pixels, root mean square
+    std : its error from noise and independently moving parts, pixels
     """
 
     size: float
@@ -72,31 +72,26 @@ class Strength:
 
     @property
     def is_seen(self) -> bool:
-        """Whether it is more than that."""
+        """Whether it is significant."""
         return self.size > LEAST_PX and self.size > LEAST_STD * self.std
 
 
 @dataclass(frozen=True)
 class UnmodelledMotion:
-    """What frames do beside the linear motion that they were solved for.
-
-    Attributes
-    ----------
-    strengths : by kind of linear motion that the model does not have
-    """
+    """The `strengths` of the kinds of linear motion that the model of solved frames lacks."""
 
     strengths: Mapping[str, Strength]
 
     @classmethod
     def of(cls, fields: Mapping[str, Any] | None) -> UnmodelledMotion | None:
-        """From its fields, as an attribute of the dataset holds them; None: not looked for."""
+        """Read it from an attribute of the dataset, as JSON; None: not measured."""
         if fields is None:
             return None
         return cls({kind: Strength(**each) for kind, each in fields["strengths"].items()})
 
     @property
     def seen(self) -> dict[str, Strength]:
-        """The kinds that are more than noise."""
+        """The kinds that are significant."""
         return {
             kind: each
             for kind, each in self.strengths.items()
@@ -105,20 +100,20 @@ class UnmodelledMotion:
 
     @property
     def suits(self) -> str:
-        """The simplest model that has all of these; "": there is none."""
+        """The simplest model with all of these; "": there is none."""
         return max((MODELS[kind] for kind in self.seen), key=LINEAR_MODELS.index, default="")
 
 
 @dataclass(frozen=True)
 class LocalStrength:
-    """How much boxes of frames do beside turning and stretching.
+    """How strong the motion of boxes is beyond linear motion.
 
     Attributes
     ----------
-    size : by how much it differs between frames, as far as boxes do what those around them do:
-        pixels, root mean square
-    alone : what each does alone, beyond noise, likewise
-    following : share of the boxes that do more of the first
+    size : of the motion that boxes share with those around them: by how much it differs between
+        frames, pixels, root mean square
+    alone : of the individual motion of boxes, beyond noise, likewise
+    following : share of the boxes in which the shared motion is the stronger one
     """
 
     size: float
@@ -134,14 +129,14 @@ class LocalStrength:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The model that was chosen where `motion.model` is auto.
+    """The model that was chosen with `motion.model: auto`.
 
     Attributes
     ----------
     model : "translation", "rigid", "similarity", "affine" or "local"
-    strengths : by kind of linear motion; {}: it was not looked for
-    reason : why not, or why the model is translation all the same
-    local : how much parts of frames do beside it; None: that was not looked for
+    strengths : by kind of linear motion ("turn", "scale", "shear"); {}: not measured
+    reason : why nothing was measured, or why the model is translation in spite of it; "": none
+    local : strength of the motion beyond linear motion; None: not measured
     """
 
     model: str
@@ -151,23 +146,23 @@ class ModelChoice:
 
     @classmethod
     def in_force(cls, attributes: Mapping[Any, Any]) -> ModelChoice | None:
-        """The choice of the model that a dataset was solved by; None: it was another, or none."""
+        """Read the choice that a dataset was solved with; None: solved with another model."""
         choice = cls.of(attributes)
         motion = json.loads(attributes["configuration"]).get("motion", {})
         return choice if choice and choice.model == motion.get("model", "translation") else None
 
     @property
     def is_unknown(self) -> bool:
-        """Whether nothing was seen of how parts of the frame move."""
+        """Whether the model could not be chosen, as the motion of parts is not known."""
         return not self.strengths and self.reason == UNKNOWN
 
     def dump(self) -> str:
-        """As JSON, for the attribute of the dataset."""
+        """Write the choice as JSON, for the attribute of the dataset."""
         return json.dumps(asdict(self))
 
     @classmethod
     def of(cls, attributes: Mapping[Any, Any]) -> ModelChoice | None:
-        """The choice among the attributes of a dataset; None: none was made."""
+        """Read the choice from the attributes of a dataset; None: none was made."""
         if MOTION_CHOICE not in attributes:
             return None
         told = json.loads(attributes[MOTION_CHOICE])
@@ -176,7 +171,7 @@ class ModelChoice:
         return cls(told["model"], strengths, told["reason"], local)
 
     def describe(self) -> str:
-        """What was chosen and why, in words."""
+        """Describe what was chosen, and why."""
         if not self.strengths:
             return f"{self.model}: {self.reason}"
         but = f"; {self.reason}" if self.reason else ""
@@ -186,7 +181,7 @@ class ModelChoice:
         beside = ""
         if self.local is not None and self.local.size:
             beside = (
-                f", and their parts smoothly by {self.local.size:.2g} px, each alone by "
+                f", and their parts smoothly by {self.local.size:.2g} px, individually by "
                 f"{self.local.alone:.2g} px"
             )
         return (
@@ -206,17 +201,22 @@ def choose_model(
     robust: bool = True,
     client: Engine = None,
 ) -> ModelChoice:
-    """Choose the simplest model that leaves no motion that frames have.
+    """Choose the simplest model that leaves no significant motion of the frames unexplained.
 
-    A turn, scale or shear of most of a frame is no motion of all of it: where parts move by
-    themselves, and not as they would if the frame turned or stretched, frames are shifted alone;
-    unless most boxes go where those around them do: that is local motion.
+    If parts of the frame move independently, rather than as in a turn, scale or shear of the whole
+    frame, the model is "translation"; if most boxes then move like the boxes around them, it is
+    "local".
 
     Parameters
     ----------
-    frames : as `solve_shifts` gives them, of any number of axes
-    parts : what was found of how parts move against shifts; None: that cannot be told
+    frames : as returned by `solve_shifts`, of any number of axes
+    parts : how parts move relative to the shifts; None: not known
     method, pixel_size, anchor, robust, client : as in `solve_motion`
+
+    Raises
+    ------
+    RunError
+        If a task fails.
     """
     why = ""
     if len(source.frame_shape) == 1:
@@ -230,18 +230,20 @@ def choose_model(
     if why or parts is None:
         return ModelChoice("translation", {}, why)
     how: dict[str, Any] = {"anchor": anchor, "robust": robust, "client": client}
-    seen = look_once(source, pairs, frames, method, "affine", pixel_size=pixel_size, **how)
+    seen = measure_linear_once(
+        source, pairs, frames, method, "affine", pixel_size=pixel_size, **how
+    )
     strengths = measure_strengths(seen, len(source.frame_shape))
     if not strengths:
         return ModelChoice("translation", {}, f"fewer than {FEWEST_FRAMES} frames can be compared")
     linear = _choose_linear(strengths, parts)
-    local = measure_local_strength(*look_at_boxes(source, pairs, frames, method, **how))
+    local = measure_local_strength(*measure_boxes_once(source, pairs, frames, method, **how))
     explained = 0.0
     if linear.model != "translation":
         explained = max(
             strengths[kind].size for kind in KINDS[: LINEAR_MODELS.index(linear.model) + 1]
         )
-    radius = float(np.linalg.norm(source.frame_shape)) / np.sqrt(12)  # of pixels, about their mean
+    radius = float(np.linalg.norm(source.frame_shape)) / np.sqrt(12)  # of gyration
     can_follow = explained < max(MOST_LINEAR * radius, local.size / MOST_LEFT)
     if local.is_seen and can_follow:
         return ModelChoice("local", strengths, "", local)
@@ -249,7 +251,7 @@ def choose_model(
 
 
 def _choose_linear(strengths: Mapping[str, Strength], parts: LocalMotion) -> ModelChoice:
-    """Choose the simplest model that leaves no turn, scale or shear."""
+    """Choose the simplest model that leaves no significant turn, scale or shear."""
     least = LEAST_SHARE * max(each.size for each in strengths.values())
     seen_kinds = [kind for kind, each in strengths.items() if each.is_seen and each.size > least]
     if not seen_kinds:
@@ -267,11 +269,11 @@ def _choose_linear(strengths: Mapping[str, Strength], parts: LocalMotion) -> Mod
 
 
 def measure_strengths(seen: GraphFit, ndim: int) -> dict[str, Strength]:
-    """Measure how much of each kind of motion frames of so many axes have; {}: too few are known.
+    """Measure the strength of each kind of linear motion; {}: too few frames are known.
 
-    By how far frames are from their mean, not from the anchor, which alone is not interpolated.
-    What would be so by chance follows from groups of cells, left out one by one: what only an
-    object does, its groups do not agree on.
+    Sizes are relative to the mean of the frames, not to the anchor, which alone is not
+    interpolated. Errors follow from the jackknife over groups of cells: these disagree on a motion
+    that only an object makes.
     """
     known = np.isfinite(seen.value).all(axis=1) & (seen.component != NO_COMPONENT)
     known &= seen.component == (np.bincount(seen.component[known]).argmax() if known.any() else 0)
@@ -292,10 +294,11 @@ def measure_strengths(seen: GraphFit, ndim: int) -> dict[str, Strength]:
 
 
 def measure_local_strength(grid: BoxGrid, boxes: BoxShifts, prior: Prior) -> LocalStrength:
-    """Measure how much boxes do beside turning and stretching, and whether those around do it, too.
+    """Measure the motion of boxes beyond linear motion, and how much of it neighbours share.
 
-    What a box does is predicted from those of the other colour, as on a chessboard: its noise is
-    not in that, so that their product is of what they share.
+    The motion of a box is predicted from the boxes of the other colour of a chessboard. The
+    prediction does not contain the box's own noise, so its product with the box's motion measures
+    the shared motion.
     """
     known = boxes.known
     seen = known.sum(axis=0) >= max(FEWEST_FRAMES, len(known) / 2)
@@ -310,13 +313,13 @@ def measure_local_strength(grid: BoxGrid, boxes: BoxShifts, prior: Prior) -> Loc
         )
         predicted[:, some] = find_fields(others, prior, boxes.places[some])[0]
     known = (boxes.known & seen)[..., None]
-    count = np.maximum(known.sum(axis=0), 1)  # frames that know a box
-    # half of what is told is the anchor's
+    count = np.maximum(known.sum(axis=0), 1)  # known frames of each box
+    # half of the variance comes from the anchor's noise
     noise = (np.where(known, boxes.variance / 2, 0).sum(axis=0) / count).sum(axis=1)
     beside = []
     for moves in (boxes.off, predicted):
-        # by how far frames are from their mean: the anchor's noise is in all of them alike
-        left = np.where(known, _take_linear_away(moves, boxes, known[..., 0]), 0)
+        # relative to the mean of the frames: they all share the anchor's noise
+        left = np.where(known, _subtract_linear(moves, boxes, known[..., 0]), 0)
         beside.append(np.where(known, left - left.sum(axis=0) / count, 0))
     own, shared = ((beside[0] * moves).sum(axis=(0, 2)) / count[:, 0] for moves in beside)
     alone = own - noise - shared
@@ -325,15 +328,18 @@ def measure_local_strength(grid: BoxGrid, boxes: BoxShifts, prior: Prior) -> Loc
     return LocalStrength(size, left, float(follow[seen].mean()))
 
 
-def _take_linear_away(moves: Floats, boxes: BoxShifts, known: Bools) -> NDArray[np.float64]:
-    """What is not linear in places, of moves of boxes (frames, boxes, axes) of which some count."""
+def _subtract_linear(moves: Floats, boxes: BoxShifts, known: Bools) -> NDArray[np.float64]:
+    """Subtract from the moves of boxes (frames, boxes, axes) a fit linear in their places.
+
+    NaN for boxes that are not `known` (frames, boxes).
+    """
     left = np.full_like(boxes.off, np.nan)
     terms = np.column_stack([np.ones(len(boxes.places)), boxes.places - boxes.places.mean(axis=0)])
     for frame, told in enumerate(known):
         for axis in range(left.shape[2]):
             deviation = np.sqrt(boxes.variance[frame, told, axis] + TINY)
             of_frame, root = moves[frame, told, axis], 1 / deviation
-            for _ in range(LINEAR_STEPS):  # the sum of absolute values: an object is left whole
+            for _ in range(LINEAR_STEPS):  # least absolute deviations: ignores objects
                 weighted = terms[told] * root[:, None]
                 found = np.linalg.lstsq(weighted, of_frame * root, rcond=None)[0]
                 off = of_frame - terms[told] @ found

@@ -1,4 +1,4 @@
-"""Frames moved by what is known of their motion, ready for scores."""
+"""Move frames by their known motion, ready for scores."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from steadystack.model import Floats
 from steadystack.parts import ScoreImage
 from steadystack.warp import LocalField
 
-# Splines reach over the edge of a mask: so many pixels along it are not used.
+# Splines reach across the edge of a mask: a rim this wide, pixels, is not used.
 EDGE = 2
-# A place between pixels is used if at least this much of what surrounds it is.
+# A position between pixels is used if its interpolated mask is above this.
 WHOLE = 0.999
-# Frames are smoothed by a Gaussian, pixels: noise that moving them takes away looks like a change
-# of contrast, and that like a change of scale.
+# Sigma, pixels, of a Gaussian: noise that interpolation removes would look like a change of
+# contrast, and that like a change of scale.
 SIGMA = 0.7
 
 
 def smooth_further(image: ScoreImage) -> ScoreImage:
-    """Smooth what is valid of a frame further: moving it changes neither scene nor noise then."""
+    """Smooth the valid pixels of a frame, so that interpolation hardly changes scene or noise."""
     weights = np.ones_like(image.values) if image.weights is None else image.weights
     valid = (weights > 0).astype(np.float32)
     around = ndimage.gaussian_filter(valid, SIGMA, mode="constant")
@@ -36,7 +36,7 @@ def smooth_further(image: ScoreImage) -> ScoreImage:
 def move_score_image(
     image: ScoreImage, linear: Floats, shift: Floats, middle: Floats
 ) -> ScoreImage:
-    """Move a frame by its motion: its pixels are then those of the anchor.
+    """Move a frame by its linear motion onto the pixels of the anchor.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def move_score_image(
 
 
 def move_by_field(image: ScoreImage, field: LocalField, shape: Sequence[int]) -> ScoreImage:
-    """Move a frame by its local shifts, onto the pixels of the anchor, of that shape."""
+    """Move a frame by its local shifts onto the pixels of the anchor, which has this `shape`."""
     places = field.locate(tuple(slice(0, size) for size in shape))
     for place, first in zip(places, image.begin, strict=True):
         place -= first
@@ -79,14 +79,14 @@ def _move(
     interpolate: Callable[[NDArray[Any], Any, Any], NDArray[np.float32]],
     begin: tuple[int, ...],
 ) -> ScoreImage:
-    """Move values and weights of a frame; `interpolate` takes values, order of splines, mode."""
+    """Move values and weights; `interpolate` takes values, the order of splines and the mode."""
     values = interpolate(image.values, 3, "mirror")
     weights = np.ones_like(image.values) if image.weights is None else image.weights
     inside = weights > 0
     for axis in range(inside.ndim):
         along = np.ones([2 * EDGE + 1 if each == axis else 1 for each in range(inside.ndim)], bool)
         inside = ndimage.binary_erosion(inside, along, border_value=1)
-        if inside.ndim > 2:  # of few planes the outermost, smoothed from one side, are many
+        if inside.ndim > 2:  # the outermost planes are smoothed from one side only
             inside.swapaxes(0, axis)[[0, -1]] = False
     is_whole = interpolate(inside.astype(np.float32), 1, "constant") > WHOLE
     weights = interpolate(weights, 1, "constant") * is_whole

@@ -1,4 +1,4 @@
-"""What is left of the motion between two frames that were moved by what is known of it."""
+"""Measure the remaining motion between two frames that were moved by their known motion."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 from steadystack.model import Floats
 from steadystack.parts import PartGrid, ScoreImage, compute_scores
 
-# A frame is cut into about so many cells along an axis; their scores are weighed one by one.
-CELLS, SMALLEST_CELL = 12, {2: 4, 3: 2}  # by the number of axes
-# Cells whose steps are added for the error: so many groups along an axis, which repeat.
+# A frame is cut into about this many cells along an axis, each with its own weight.
+CELLS, SMALLEST_CELL = 12, {2: 4, 3: 2}  # the latter in pixels, by number of axes
+# Groups of cells along an axis, for the jackknife error; the groups repeat.
 GROUPS = {2: 6, 3: 4}
-# Cells that are off by more deviations of the others do not count (Tukey's biweight).
+# Cells whose residuals exceed this many standard deviations have weight 0 (Tukey's biweight).
 BIWEIGHT = 6.0
 WEIGHING_STEPS = 3
-MEDIAN_LENGTH = {2: 1.1774, 3: 1.5382}  # of a normal deviate with so many axes
+MEDIAN_LENGTH = {2: 1.1774, 3: 1.5382}  # of a standard normal vector, by number of axes
 LEAST_LEFT = 0.25
-# Where weighed cells hold the fit by less than this share of their weights, all count alike.
+# If the weighted slope of the biweight is less than this share of the weights, all weights are 1.
 LEAST_SLOPE = 0.1
 FEWEST_CELLS = 12
 
 
 @dataclass(frozen=True, eq=False)
 class PairFit:
-    """What has to be applied to a moving frame beyond what was, in coefficients.
+    """The remaining motion, to be applied to the moving frame in addition.
 
     Attributes
     ----------
     step : (coefficients,) pixels: of the generators, then the shift
-    group_step : (groups, coefficients) pixels, by how much groups of cells move it
+    group_step : (groups, coefficients) pixels, by how much each group of cells moves it
     """
 
     step: NDArray[np.float64]
@@ -41,7 +41,7 @@ class PairFit:
 
 
 def choose_cell_sides(shape: Sequence[int]) -> tuple[int, ...]:
-    """The sides of cells of frames of that shape, pixels: squares; of volumes along each axis."""
+    """Choose the sides of cells, pixels: squares in images; in volumes axis by axis."""
     smallest = SMALLEST_CELL[len(shape)]
     if len(shape) == 2:
         return (max(max(shape) // CELLS, smallest),) * 2
@@ -49,7 +49,7 @@ def choose_cell_sides(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def make_cells(image: ScoreImage, sides: Sequence[int]) -> tuple[PartGrid, NDArray[np.intp]]:
-    """Cut a moved frame into cells of a lattice; returns them and the group (cells,) of each."""
+    """Cut a moved frame into the cells of a lattice; returns these and their groups (cells,)."""
     groups, edges, numbers = GROUPS[len(sides)], [], []
     for begin, size, side in zip(image.begin, image.values.shape, sides, strict=True):
         low, high = begin // side, -(-(begin + size) // side)
@@ -67,14 +67,15 @@ def fit_pair(
     sides: Sequence[int],
     sign: int = 1,
 ) -> PairFit | None:
-    """Fit the motion that is left to the scores of the cells; None: too little is seen.
+    """Fit the remaining motion to the scores of the cells; None: too little detail.
 
     Parameters
     ----------
-    middle : that generators turn about (axes,), pixels of the anchor
+    reference, moving : frames, moved by their known motion
+    middle : the centre of the linear motion (axes,), pixels of the anchor
     generators : (generators, axes, axes), per pixel
     sides : of a cell along each axis, pixels
-    sign : -1 where one image is the other's negative
+    sign : -1 if one image is the negative of the other, else 1
     """
     ndim = len(sides)
     grid, group = make_cells(reference, sides)
@@ -107,16 +108,17 @@ def fit_pair(
     group_step, share = np.zeros((2, GROUPS[ndim] ** ndim, len(step)))
     np.add.at(group_step, group[seen], moves.T)
     np.add.at(share, group[seen], shares)
-    # what noise adds to the information of gradients is none
+    # corrects for the noise in the gradients, which adds no information
     gain = whole / shared
     group_step *= gain * stiffness / np.sqrt(np.clip(1 - share, LEAST_LEFT, 1))
     return PairFit(gain * step, group_step)
 
 
 def match_contrast(reference: ScoreImage, moving: ScoreImage) -> ScoreImage | None:
-    """Give the moving frame the contrast of the reference where both are seen; None: nowhere.
+    """Give the moving frame the mean and contrast of the reference; None: no contrast in common.
 
-    Where contrasts differ, a frame looks magnified.
+    Both are measured where the frames overlap. A difference of contrast would look like a
+    magnification.
     """
     here, there = [], []
     for begin, other, size, other_size in zip(
@@ -154,11 +156,11 @@ def match_contrast(reference: ScoreImage, moving: ScoreImage) -> ScoreImage | No
 def _weigh(
     left: NDArray[np.float64], power: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
-    """Weigh cells by how far what is left of their scores (cells, axes) is off, 0..1.
+    """Compute weights of cells, 0..1, from the residuals of their scores (cells, axes).
 
-    Returns also how much softer the fit is than its weights say: they fall as a cell goes off.
-    Where cells that show most are off, nothing would hold it: then all count alike, and the error
-    is what they differ.
+    Also returns the factor by which errors are larger than with fixed weights, as the weights
+    depend on the residuals. If the cells with most detail are outliers, the fit is undetermined:
+    then all weights are 1, and the disagreement of the cells gives the error.
     """
     distance = np.sqrt((left**2).sum(axis=1) / power)
     scale = np.median(distance) / MEDIAN_LENGTH[left.shape[1]]

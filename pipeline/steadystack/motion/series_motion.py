@@ -1,8 +1,8 @@
 """The linear motion of every frame: fitted to pairs, solved over their graph, in rounds.
 
-In each round frames are moved by what is known of their motion, and what is left of that of every
-pair is measured. What is left is small, and small motions add: it is solved over the graph like
-shifts are, first the linear part, then the shifts of the frames' middles without it.
+In each round, frames are moved by their known motion, and the remaining motion of every pair is
+measured. It is small, and small motions are additive, so it is solved over the graph like shifts:
+first the linear part, then the shifts of the frames' middles.
 """
 
 from __future__ import annotations
@@ -45,25 +45,25 @@ from steadystack.parts import compute_jackknife_std
 from steadystack.solve import GraphFit, fit_graph
 from steadystack.warp import compute_scale, find_middle
 
-# Rounds, at most; the last is the first that moves no frame by more pixels, or by more than this
-# part of its deviation.
+# Most rounds. They end once no frame moves by more than this many pixels, or this share of its
+# standard deviation, whichever is larger.
 MOST_ROUNDS, STILL_PX, STILL_STD = 8, 0.01, 0.1
-# In the first round pairs count that are up to so many times as far apart as what holds the graph
-# together: farther ones have turned too far.
+# The first round uses pairs with up to this many times the separation that the graph needs to be
+# connected: in others, frames have turned too far.
 NEAR = 2
-# A frame that would be magnified by more, or less, is not known.
+# A frame with a magnification above this, or below its inverse, is not known.
 MOST_SCALE = 2.0
-# A frame that is interpolated differs from the anchor, which is not, at the first and last planes
-# of a volume: so many px by the square of their number. (Of 8, 20 and 32 planes shifts along z were
-# off by 0.025, 0.009 and 0.001 px where there was hardly any noise; turns by a fourth of that.)
+# Interpolated frames differ from the anchor, which is not interpolated, at the ends of a volume: an
+# error, px, of this over the squared number of planes. (With 8, 20 and 32 planes and hardly any
+# noise, shifts along z were off by 0.025, 0.009 and 0.001 px; turns by a quarter of that.)
 OFF_AT_ENDS = 2.0
-# No pair is taken to be more precise than this, px.
+# Smallest error of a pair, px.
 SMALLEST_STD = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class _Round:
-    """What a round left: the rows of pairs that it fitted, and their solution."""
+    """The result of a round: the rows of the pairs that were fitted, and their solution."""
 
     rows: NDArray[np.intp]
     linear: GraphFit
@@ -71,17 +71,17 @@ class _Round:
 
     @property
     def move(self) -> NDArray[np.float64]:
-        """What frames were moved by (frames, coefficients), px; NaN where not known."""
+        """By how much frames were moved (frames, coefficients), px; NaN where not known."""
         return np.concatenate([self.linear.value, self.shift.value], axis=1)
 
     @property
     def std(self) -> NDArray[np.float64]:
-        """Its deviations (frames, coefficients), px."""
+        """The standard deviations of `move` (frames, coefficients), px."""
         return np.concatenate([self.linear.std, self.shift.std], axis=1)
 
     @property
     def is_last(self) -> bool:
-        """Whether it moved no frame by much."""
+        """Whether no frame moved noticeably."""
         small = np.maximum(STILL_PX, STILL_STD * np.nan_to_num(self.std))
         return bool((np.abs(np.nan_to_num(self.move)) <= small).all())
 
@@ -98,17 +98,22 @@ def solve_motion(
     robust: bool = True,
     client: Engine = None,
 ) -> FrameTable:
-    """Solved frames with the linear motion of each, and the shift of its middle.
+    """Add the linear motion to solved frames, whose shifts become those of their middles.
 
-    A frame whose motion is not known as a whole has no shift, either. Its `part_step` is not known.
+    A frame whose linear motion is not known has no shift, either. `part_step` is NaN in all frames.
 
     Parameters
     ----------
-    frames : as `solve_shifts` gives them
-    method : of frames or volumes that are one block
+    frames : as returned by `solve_shifts`
+    method : for frames or volumes that are a single block
     model : "rigid", "similarity" or "affine"
     pixel_size : as in `make_generators`
     anchor, robust : as in `solve_shifts`
+
+    Raises
+    ------
+    RunError
+        If a task fails.
     """
     shape, count = source.frame_shape, len(frames.shift)
     generators = make_generators(model, shape, pixel_size)
@@ -125,13 +130,13 @@ def solve_motion(
         shift[(scale > MOST_SCALE) | (scale < 1 / MOST_SCALE)] = np.nan
         if number and now.is_last:
             break
-    # where the rounds did not settle, the last step is what is not known
+    # if the rounds did not converge, the last step is added to the error
     std = now.std if now.is_last else np.hypot(now.std, now.move)
     std = np.where(std > 0, np.hypot(std, _estimate_off_at_ends(shape, len(generators))), std)
     return _fill_in(pairs, frames, now, linear, shift, std, generators)
 
 
-def look_once(
+def measure_linear_once(
     source: FrameSource,
     pairs: PairTable,
     frames: FrameTable,
@@ -143,9 +148,9 @@ def look_once(
     robust: bool = True,
     client: Engine = None,
 ) -> GraphFit:
-    """The linear motion of frames beside what is known of theirs, from one round of their pairs.
+    """Measure the linear motion that remains beyond the known one, in one round of pairs.
 
-    Of near pairs, where frames are shifted alone. In coefficients of the generators of a model,
+    Only near pairs, if frames are only shifted. Returns coefficients of the generators of a model,
     pixels. Parameters are as in `solve_motion`.
     """
     shape, shift = source.frame_shape, frames.shift
@@ -168,7 +173,7 @@ def _make_task(
     generators: NDArray[np.float64],
     shape: Sequence[int],
 ) -> PairsToFit:
-    """The pairs of these rows, of frames that are moved by what is known."""
+    """Make the task of the pairs of these rows, with the known motion of their frames."""
     ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
     inverted, middle = pairs.ncc[rows] < 0, find_middle(shape)
     return PairsToFit(ends, inverted, np.arange(len(shift)), linear, shift, middle, generators)
@@ -177,7 +182,10 @@ def _make_task(
 def choose_pairs(
     pairs: PairTable, shift: NDArray[np.float64], component: Ints, *, only_near: bool
 ) -> NDArray[np.intp]:
-    """Choose the rows of pairs whose frames' shifts are known and compare."""
+    """Choose the rows of accepted pairs whose frames have shifts in the same component.
+
+    With `only_near`, only those with up to `NEAR` times the separation that connects the graph.
+    """
     known = np.asarray(np.isfinite(shift).all(axis=1))
     start, end = pairs.reference, pairs.moving
     usable = pairs.ok & known[start] & known[end] & (component[start] == component[end])
@@ -219,7 +227,7 @@ def _fit_all(
 def _solve(
     rows: NDArray[np.intp], task: PairsToFit, fitted: FittedPairs, anchor: int, robust: bool
 ) -> _Round:
-    """Solve what is left of the motion over the graph of pairs, numbered by `rows`."""
+    """Solve the remaining motion over the graph of pairs, which are numbered by `rows`."""
     variance = compute_jackknife_std(fitted.group_step) ** 2
     told = np.isfinite(fitted.step).all(axis=1) & np.isfinite(variance).all(axis=1)
     count, size = len(task.frames), len(task.generators)
@@ -231,7 +239,7 @@ def _solve(
     )  # fmt: skip
     agree = linear.accepted
     rows, pairs, step, groups = rows[agree], pairs[agree], step[agree], groups[agree]
-    # A pair tells the shift half-way between both middles: each frame turned on the way there.
+    # A pair's shift is that half-way between both middles; from there, each frame has turned.
     way = np.diff(task.shift[pairs], axis=1)[:, 0] / 2
     turn = np.einsum("gij,pj->pig", task.generators, way)
     measured = step[:, size:] + np.einsum("pig,pkg->pi", turn, linear.value[pairs])
@@ -244,7 +252,7 @@ def _solve(
 
 
 def _estimate_off_at_ends(shape: Sequence[int], generators: int) -> NDArray[np.float64]:
-    """Estimate what interpolation adds to errors (coefficients,), pixels; of volumes alone."""
+    """Estimate what interpolation adds to errors (coefficients,), pixels; 0 for images."""
     if len(shape) == 2:
         return np.zeros(generators + 2)
     along = OFF_AT_ENDS / np.array(shape, np.float64) ** 2
@@ -260,7 +268,7 @@ def _fill_in(
     std: NDArray[np.float64],
     generators: NDArray[np.float64],
 ) -> FrameTable:
-    """The table of frames with their motion, of those that the last round knew."""
+    """Make the table of frames with the motion known after the last round."""
     fit, size = last.shift, len(generators)
     known: Bools = np.isfinite(shift).all(axis=1) & (fit.component != NO_COMPONENT)
     unknown = ~known
@@ -270,7 +278,7 @@ def _fill_in(
     status = np.where(lost, FrameStatus.INCONSISTENT.code, frames.status).astype(np.int8)
     linear, shift = np.where(unknown[:, None, None], np.nan, linear), shift.copy()
     shift[unknown], std[unknown] = np.nan, np.nan
-    # what is left of a pair's shift, in the pixels of its reference frame
+    # the predicted shift of a pair, in pixels of its reference frame
     apart = (shift[pairs.moving] - shift[pairs.reference])[..., None]
     safe = np.where(unknown[:, None, None], np.eye(shift.shape[1]), linear)
     predicted = np.linalg.solve(safe[pairs.reference], apart)[..., 0]

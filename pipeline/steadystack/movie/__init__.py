@@ -1,6 +1,6 @@
-"""A movie of a series, as recorded beside corrected.
+"""A movie of a series, as recorded next to corrected.
 
-- `panels`: the pictures of a frame, as tasks make them
+- `panels`: the pictures of a frame, made by tasks
 - `captions`: the text and scale bar around them
 - `filming`: plans the movie and writes it, with PyAV
 """

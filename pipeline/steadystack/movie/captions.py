@@ -1,4 +1,4 @@
-"""What stands around the pictures of a movie: what they are, a scale bar, the time."""
+"""The surroundings of the pictures of a movie: titles, a scale bar, frame numbers and times."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ INK, GAP_GREY = 255, 110
 NAMES = "as recorded", "corrected"
 TIME_SYMBOLS = {"second": "s", "millisecond": "ms", "microsecond": "us", "nanosecond": "ns",
                 "minute": "min", "hour": "h", "day": "d"}  # fmt: skip
-# Lengths by unit, in letters that the font has: the largest is taken of which a bar is 1 or more.
+# Units, in letters that the font has, in micrometers: the largest of which the bar is 1 or more.
 LENGTHS = {"mm": 1e3, "um": 1.0, "nm": 1e-3}
-BAR_FRACTION = 0.4  # of the width of a picture that a bar has at most
+BAR_FRACTION = 0.4  # longest scale bar, as a share of the width of a picture
 
 
 class MoviePage:
-    """The picture of a movie without its frames: two panels side by side, with words around.
+    """The picture of a movie without its frames: two panels side by side, titles and scale bar.
 
     Parameters
     ----------
     panel_shape : pixels (y, x) of each panel
-    pixel_size, unit : of a pixel of a panel along x, NaN and "" where it is not known
-    note : stands behind the words over the first panel
+    pixel_size, unit : of a pixel of a panel along x; NaN and "" if not known
+    note : appended to the title of the first panel
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class MoviePage:
         height, width = panel_shape
         self.column = max(width, LEAST_WIDTH)
         self.panel_shape = panel_shape
-        # H.264 with half as many pixels of colour takes even sides alone
+        # H.264 with half the resolution in colour needs even sides
         size = (HEAD + height + FOOT, 2 * self.column + GAP)
         self.shape = size[0] + size[0] % 2, size[1] + size[1] % 2
         self._font = ImageFont.load_default(size=FONT_SIZE)
@@ -59,7 +59,7 @@ class MoviePage:
         self._empty = picture
 
     def find_panels(self) -> list[tuple[slice, slice]]:
-        """The slices (y, x) of both panels."""
+        """Find the slices (y, x) of both panels."""
         height, width = self.panel_shape
         left = (self.column - width) // 2
         return [
@@ -68,7 +68,7 @@ class MoviePage:
         ]
 
     def compose(self, panels: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
-        """One picture (y, x) of both panels (2, y, x), with the caption of the frame under them."""
+        """Compose a picture (y, x) of both panels (2, y, x), with the frame's caption below."""
         from PIL import ImageDraw
 
         picture: Any = self._empty.copy()
@@ -81,11 +81,11 @@ class MoviePage:
 
 
 def choose_bar(width: int, pixel_size: float, unit: str) -> tuple[int, str] | None:
-    """Choose the length of a scale bar, pixels, and its label; None: no pixel size is known.
+    """Choose the length of a scale bar, pixels, and its label; None: the pixel size is not known.
 
     Parameters
     ----------
-    width : pixels that there are
+    width : of the picture, pixels
     pixel_size, unit : of a pixel
     """
     if not unit or not is_size(pixel_size):
@@ -104,9 +104,9 @@ def choose_bar(width: int, pixel_size: float, unit: str) -> tuple[int, str] | No
 
 
 def make_captions(numbers: Sequence[int], time: tuple[Sequence[float], str] | None) -> list[str]:
-    """The caption of every frame: its number in the stack, and its time where that is known.
+    """Make the caption of every frame: its number in the stack, and its time if known.
 
-    `time` are the times of the frames and their unit, as `readers.StackSpec` has them.
+    `time` has the times of the frames and their unit, as in `readers.StackSpec`.
     """
     captions = [f"frame {number}" for number in numbers]
     if time is None:

@@ -1,4 +1,4 @@
-"""Plan a movie of a series, as taken beside steady, and write it, by PyAV."""
+"""Plan a movie of a series, as recorded next to corrected, and write it with PyAV."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ from steadystack.outputs import (
 from steadystack.plot import find_grey_range
 from steadystack.warp import AnyMotion
 
-METHOD_VERSION = 1  # raised whenever the same series would be another movie than before
-SAMPLED = 32  # frames that black and white are chosen from
-CODEC = "h264"  # whichever library the FFmpeg here writes it by
-PIXELS = "yuv420p"  # what every player takes
-# Without trees of macroblocks, for which x264 reads memory that nobody wrote: bytes differ by it.
+METHOD_VERSION = 1  # increased whenever the same series gives a different movie than before
+SAMPLED = 32  # frames that the values of black and white are chosen from
+CODEC = "h264"  # by whichever library this FFmpeg has for it
+PIXELS = "yuv420p"  # supported by all players
+# Without macroblock trees, for which x264 reads uninitialised memory: files would not be the same.
 QUALITY = {"crf": "18", "mbtree": "0"}
-KEY_EVERY = 25  # frames, so that a player can jump
-# Frames a second: a series of 300 lasts 30 s, of 900 and more as many seconds as it takes.
+KEY_EVERY = 25  # frames between key frames, to which a player can jump
+# Limits of the frames per second; and how long a movie lasts, seconds, if these allow it.
 RATES, SECONDS = (10, 30), 30
 
 
 @dataclass(frozen=True, eq=False)
 class Movie:
-    """A movie that is planned.
+    """A planned movie.
 
     Attributes
     ----------
-    path : where it will be
-    work : what its pictures are made of
+    path : where to write it
+    work : the input of its pictures
     captions : of every frame
-    pixel_size, unit : of a pixel of a picture along x; NaN and "" where it is not known
-    origin : where it comes from, with a digest of all that it follows from
+    pixel_size, unit : of a pixel of a picture along x; NaN and "" if not known
+    origin : the run that it belongs to, with a digest of everything that it depends on
     """
 
     path: str
@@ -70,31 +70,31 @@ class Movie:
 
     @property
     def rate(self) -> int:
-        """Frames a second."""
+        """Frames per second."""
         return int(np.clip(round(len(self.captions) / SECONDS), *RATES))
 
     @property
     def picture_bytes(self) -> int:
-        """Bytes of all pictures before they are compressed: greys, and half as many for colours."""
+        """Bytes of all pictures before compression: greys, and half as many for colours."""
         return len(self.captions) * math.prod(self.make_page().shape) * 3 // 2
 
     def estimate_task_bytes(self, pixel_bytes: int, chunk_bytes: int, only_shifts: bool) -> int:
-        """The memory that a task takes at most, bytes; parameters as in `estimate_panel_bytes`."""
+        """Estimate the memory of a task, bytes; parameters as in `estimate_panel_bytes`."""
         shape = self.work.source.frame_shape
         return estimate_panel_bytes(shape, pixel_bytes, chunk_bytes, only_shifts=only_shifts)
 
     def make_page(self) -> MoviePage:
-        """What stands around its frames."""
+        """Make the picture without frames."""
         is_deep = len(self.work.bins) > 2
         note = " (mean along z)" * is_deep
         return MoviePage(self.work.panel_shape, self.pixel_size, self.unit, note)
 
 
 def check_movie(path: str) -> None:
-    """Raise InputError if no movie could be written to that path later, or would replace another.
+    """Raise InputError if a movie cannot be written to this path later.
 
-    That is: without PyAV, Pillow or a library for H.264, or where something lies that was not made
-    here.
+    That is without PyAV, Pillow or a library for H.264, or if there is something at the path that
+    this program did not write.
     """
     for package, name in (("av", "PyAV"), ("PIL", "Pillow")):
         if find_spec(package) is None:
@@ -128,17 +128,17 @@ def plan_movie(
     made_of: Any,
     origin: Origin,
 ) -> Movie:
-    """Plan a movie from everything that is known before a pixel is read.
+    """Plan a movie, without reading pixels.
 
     Parameters
     ----------
-    path : where it will be
+    path : where to write it
     source, shift, linear : see `PanelWork`
     numbers, time : of the frames, see `make_captions`
-    pixel_size, unit : of a pixel of a frame along each axis; NaN and "" where it is not known
+    pixel_size, unit : of a pixel of a frame along each axis; NaN and "" if not known
     labels : whether frames are moved by whole pixels
-    made_of : what frames and their masks follow from, as JSON has it
-    origin : of which measuring and run it is; its digest is not used
+    made_of : everything that frames and their masks depend on, as JSON
+    origin : the measurement and run that it belongs to; its digest is not used
     """
     bins = choose_bins(source.frame_shape)
     small = [size // step for size, step in zip(source.frame_shape, bins, strict=True)]
@@ -162,21 +162,21 @@ def write_movie(
     may_replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a movie, MP4; one that is there already stays, one that was stopped is begun anew.
+    """Write a movie, MP4; a finished one is kept, and one that was stopped is started again.
 
     Parameters
     ----------
-    movie : what is to be written
-    client : what runs the tasks
-    overwrite, may_replace : whether to write again what was made with other shifts or settings
-    progress : called with the numbers of done and of all frames
+    movie : to be written
+    client : runs the tasks
+    overwrite, may_replace : whether to replace a movie made with other shifts or settings
+    progress : called with the numbers of finished and of all frames
 
     Raises
     ------
     InputError
-        If the path holds something else; nothing is touched then.
+        If there is something else at the path, which is left unchanged.
     OutputError
-        If it cannot be written.
+        If the movie cannot be written.
     """
     path = movie.path
     check_own_file(path, MOVIE)
@@ -199,11 +199,16 @@ def write_movie(
             )
         )
         _encode(
-            new, path, pictures, page.shape, movie.rate, lambda done: _tell(progress, done, total)
+            new,
+            path,
+            pictures,
+            page.shape,
+            movie.rate,
+            lambda done: _report_progress(progress, done, total),
         )
 
 
-def _tell(progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
+def _report_progress(progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
     if progress is not None:
         progress(done, total)
 
@@ -220,7 +225,7 @@ def _find_contrast(movie: Movie, client: Engine, work: Any) -> tuple[float, floa
 def _draw_in_order(
     movie: Movie, client: Engine, work: Any, low: float, high: float
 ) -> Iterator[NDArray[np.uint8]]:
-    """Draw the panels of all frames by tasks, which end in any order."""
+    """Draw the panels of all frames in tasks, which end in any order; yields them in order."""
     frames = range(len(movie.captions))
     waiting: dict[int, NDArray[np.uint8]] = {}
     due = 0
@@ -246,7 +251,7 @@ def _encode(
     rate: int,
     tell: Callable[[int], None],
 ) -> None:
-    """Encode pictures (y, x) of one shape as an MP4 file at `new`, on its way to `path`."""
+    """Encode pictures (y, x) of one shape as an MP4 file at `new`, which becomes `path`."""
     import av
 
     try:

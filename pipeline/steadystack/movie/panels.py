@@ -1,4 +1,4 @@
-"""The pictures of a frame, as it was taken and moved by its shift, small enough for a movie."""
+"""Make the pictures of a frame, as recorded and corrected, small enough for a movie."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from numpy.typing import NDArray
 from steadystack.model import Bools, FrameSource, Slices
 from steadystack.warp import AnyMotion, LocalField, find_middle, warp
 
-# Pictures are so large, pixels a side, at most (by binning) and about at least (by enlarging).
+# Largest side of a picture, pixels (larger frames are binned), and the smallest, about (smaller
+# ones are enlarged).
 LARGEST, SMALLEST = 512, 256
-PLANES = 32  # of a binned volume, at most
-READ_PIXELS = 2**24  # that are read at a time, by some 10 bytes each
-# What a task takes, bytes: of a pixel as it is read, beside its value twice; of a binned one as it
-# is held, and as it is moved, of a volume, of a frame by a shift, and by more than that; and of a
-# pixel of a volume in addition, of those that are moved at a time.
+PLANES = 32  # most planes of a binned volume
+READ_PIXELS = 2**24  # read at a time, at some 10 bytes each
+# Memory of a task, bytes: per pixel read, in addition to its value twice; per binned pixel held,
+# and while it is moved (a volume, a frame by a shift, a frame by other motion); and per pixel of
+# the part of a volume that is moved at a time.
 READ_BYTES, BINNED_BYTES, MOVED_BYTES = 4, 9, {"volume": 35, "shift": 76, "more": 120}
 BLOCK_BYTES, BLOCK_PIXELS = 102, 2**18
-DARKEST = 24  # grey value of the darkest known pixels; those that are not known are 0
+DARKEST = 24  # grey value of the darkest known pixels; unknown ones are 0
 
 
 @dataclass(frozen=True, eq=False)
 class PanelWork:
-    """What the pictures of all frames are made of; picklable.
+    """The input of the pictures of all frames; picklable.
 
     Attributes
     ----------
-    source : where frames are read
-    shift : (frames, axes) pixels; NaN: the frame is not shown steady
+    source : the frames
+    shift : (frames, axes) pixels; NaN: the corrected panel of the frame is black
     linear : (frames, axes, axes) motion of frames about their middle, or local shifts; None: they
-        are shifted alone
-    bins : pixels of a frame that become one, along each axis
-    enlarged : pixels of the picture that one of these is shown as, along each axis
+        are only shifted
+    bins : pixels of a frame that are averaged to one, along each axis
+    enlarged : pixels of the picture per binned pixel, along each axis
     interpolation : how frames are moved, see `warp.warp`
     """
 
@@ -48,7 +49,7 @@ class PanelWork:
 
     @property
     def binned_shape(self) -> tuple[int, ...]:
-        """The shape of a binned frame; what is left over of a bin at its end is left out."""
+        """The shape of a binned frame; incomplete bins at the end are left out."""
         sides = zip(self.source.frame_shape, self.bins, strict=True)
         return tuple(size // step for size, step in sides)
 
@@ -62,12 +63,12 @@ class PanelWork:
 def estimate_panel_bytes(
     shape: tuple[int, ...], pixel_bytes: int, chunk_bytes: int, *, only_shifts: bool = True
 ) -> int:
-    """Estimate the memory that drawing a frame ([z,] y, x) takes at most, bytes.
+    """Estimate the most memory that drawing a frame ([z,] y, x) needs, bytes.
 
     Parameters
     ----------
     pixel_bytes : of a pixel as it is read
-    chunk_bytes : that are decoded at a time
+    chunk_bytes : decoded at a time
     only_shifts : whether frames have no linear motion or local shifts
     """
     bins = choose_bins(shape)
@@ -84,28 +85,28 @@ def estimate_panel_bytes(
 
 
 def choose_bins(shape: Sequence[int]) -> tuple[int, ...]:
-    """Choose how many pixels become one along each axis of a frame ([z,] y, x)."""
+    """Choose how many pixels are averaged to one along each axis of a frame ([z,] y, x)."""
     step = -(-max(shape[-2:]) // LARGEST)
     deep = tuple(-(-size // PLANES) for size in shape[:-2])
     return (*deep, *(min(step, size) for size in shape[-2:]))
 
 
 def choose_enlargement(shape: Sequence[int]) -> int:
-    """Choose how large pixels of small pictures are shown, so that words fit around them."""
+    """Choose how many times to enlarge small pictures, so that titles fit around them."""
     return max(round(SMALLEST / max(shape[-2:])), 1)
 
 
 def sample_values(frame: int, work: PanelWork) -> NDArray[np.float32]:
-    """Sample the values of the picture of a frame as it was taken; 1-D, those that are known."""
+    """Sample the known values of the picture of a frame as recorded (values,)."""
     picture, known = _project(*_read_binned(frame, work))
     return picture[known].astype(np.float32)
 
 
 def draw_panels(frame: int, work: PanelWork, low: float, high: float) -> NDArray[np.uint8]:
-    """Draw a frame as recorded and corrected, (2, y, x) in greys; black where nothing is known.
+    """Draw a frame as recorded and corrected, (2, y, x) in greys; black where not known.
 
-    Values down from `low` are nearly black, those up from `high` white. Volumes are shown as their
-    mean along z.
+    Values up to `low` are nearly black, those from `high` on white. Volumes are shown as their mean
+    along z.
     """
     image, valid = _read_binned(frame, work)
     shift, linear = _scale_motion(frame, work)
@@ -125,7 +126,7 @@ def draw_panels(frame: int, work: PanelWork, low: float, high: float) -> NDArray
 
 
 def _read_binned(frame: int, work: PanelWork) -> tuple[NDArray[np.float64], Bools]:
-    """Read a frame as means of the known pixels of bins, known where at least half of them are."""
+    """Read a frame binned to means of valid pixels; known if at least half of a bin is valid."""
     image, known = np.zeros(work.binned_shape), np.zeros(work.binned_shape, bool)
     ndim = image.ndim
     for part in _cut(work):
@@ -151,7 +152,7 @@ def _read_binned(frame: int, work: PanelWork) -> tuple[NDArray[np.float64], Bool
 
 
 def _cut(work: PanelWork) -> Iterator[Slices]:
-    """Cut a binned frame into slabs that are read at a time."""
+    """Cut a binned frame into slabs that are read one at a time."""
     first, *others = work.binned_shape
     rest = tuple(slice(0, size) for size in others)
     pixels = work.bins[0] * math.prod(work.source.frame_shape[1:])
@@ -161,7 +162,7 @@ def _cut(work: PanelWork) -> Iterator[Slices]:
 
 
 def _scale_motion(frame: int, work: PanelWork) -> tuple[NDArray[np.float64], AnyMotion | None]:
-    """The motion of the binned frame: its shift (axes,) and linear motion, or local shifts."""
+    """Scale a frame's motion to binned pixels: shift (axes,), and linear motion or local shifts."""
     bins, shift = np.array(work.bins, np.float64), work.shift[frame]
     if work.linear is None:
         return shift / bins, None
@@ -171,7 +172,7 @@ def _scale_motion(frame: int, work: PanelWork) -> tuple[NDArray[np.float64], Any
             for along, step in zip(work.linear.nodes, bins, strict=True)
         )
         return shift / bins, LocalField(nodes, work.linear.values[frame] / bins)
-    # The middle of the binned frame, in pixels of the whole one, is off by what bins leave out.
+    # the middle of the binned frame, in unbinned pixels: incomplete bins are left out of it
     middle = bins * find_middle(work.binned_shape) + (bins - 1) / 2
     off = middle - find_middle(work.source.frame_shape)
     linear = work.linear[frame]
@@ -180,7 +181,7 @@ def _scale_motion(frame: int, work: PanelWork) -> tuple[NDArray[np.float64], Any
 
 
 def _project(image: NDArray[np.floating], valid: Bools) -> tuple[NDArray[np.float64], Bools]:
-    """Mean along z of the known pixels of a volume, and where there is one; of 2-D frames they."""
+    """Average the known pixels of a volume along z, and find where there are any; 2-D unchanged."""
     if image.ndim == 2:
         return image.astype(np.float64), valid
     count = valid.sum(axis=0)

@@ -1,9 +1,9 @@
-"""What each part of the frame says about a pair: cells of a grid, evaluated separately.
+"""Evaluate the parts of the frame separately: how each of them contributes to a pair's shift.
 
-- `grid`: divides the frame
+- `grid`: divides the frame into parts
 - `smoothing`: prepares frames
-- `score_sums`: sums over the pixels of pairs at their shift
-- `scores`: by how much each part moves the shift of the whole
+- `score_sums`: sums over the pixels of a pair at its shift
+- `scores`: by how much each part moves the shift of the whole frame
 """
 
 from steadystack.parts.grid import PartGrid

@@ -11,26 +11,27 @@ from numpy.typing import NDArray
 
 from steadystack.model import PART_CUTS, count_parts
 
-# An axis shorter than this times its cuts is cut less often, pixels.
+# Parts are at least this long along an axis, pixels: shorter axes are cut into fewer.
 THINNEST = 4
 
 
 @dataclass(frozen=True)
 class PartGrid:
-    """Boxes that together are the frame, or the part of it that is correlated.
+    """Boxes that together cover the frame, or the region of it that is correlated.
 
     Attributes
     ----------
-    edges : per axis the bounds of the boxes, pixels; the first is 0, the last the size
+    edges : per axis the bounds of the boxes, pixels, ascending; for the whole frame the first is 0
+        and the last is its size
     """
 
     edges: tuple[tuple[int, ...], ...]
 
     @classmethod
     def make(cls, shape: Sequence[int]) -> PartGrid:
-        """Cut a frame of this shape into parts as even as whole pixels are."""
+        """Cut a frame of this shape into parts of equal size, to within a pixel."""
         cuts = list(PART_CUTS[len(shape)])
-        if len(shape) == 3 and shape[0] < 2 * THINNEST:  # a few planes are one
+        if len(shape) == 3 and shape[0] < 2 * THINNEST:  # a few planes are not cut
             cuts = [1, 2, 4] if shape[2] >= shape[1] else [1, 4, 2]
         cuts = [max(min(cut, size // THINNEST), 1) for cut, size in zip(cuts, shape, strict=True)]
         return cls(
@@ -42,16 +43,16 @@ class PartGrid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How many parts there are along each axis."""
+        """The number of parts along each axis."""
         return tuple(len(bounds) - 1 for bounds in self.edges)
 
     @property
     def centres(self) -> NDArray[np.float64]:
-        """The middle of every part (parts, axes), pixels from the first of the frame."""
+        """The centre of every part (parts, axes), pixels; the centre of the first pixel is 0."""
         middles = [np.add(bounds[:-1], bounds[1:]) / 2 - 0.5 for bounds in self.edges]
         return np.array(list(product(*middles)))
 
     @property
     def places(self) -> int:
-        """How many parts a table has room for: as many as a grid of these axes has at most."""
+        """The number of parts that tables have room for: the most that such a grid has."""
         return count_parts(len(self.edges))

@@ -1,7 +1,7 @@
-"""Sums over the pixels of a pair, part by part: scores, and the information of its slopes.
+"""Sum over the pixels of a pair, part by part: scores, and the information of the slopes.
 
 A slope is the difference of a pixel's two neighbours along an axis, twice the gradient. Pixels at
-the ends of an axis lack a neighbour, and do not count.
+the ends of an axis have one neighbour only, and are left out.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from steadystack.model import Floats
 
-# Values that are gone through at a time: what fits the cache.
+# Values processed at a time, so that they fit the cache.
 CHUNK = 2**16
-# Of so many pixels the information is summed, about; of more, every so many lines.
+# The information is summed over about this many pixels: of larger frames, over every n-th line.
 SAMPLE = 2**13
-# Products of so many lines are added in single precision.
+# Products of up to this many lines are added in single precision.
 SINGLE_LINES = 256
 
-# Where parts begin and end along each axis, pixels from 1 to the size less 1.
+# Bounds of the parts along each axis, pixels, from 1 to the size less 1.
 Bounds = Sequence[NDArray[np.intp]]
 Weights = tuple[Floats | None, Floats | None]  # of the pixels of both images; None: all 1
 
@@ -30,13 +30,13 @@ Weights = tuple[Floats | None, Floats | None]  # of the pixels of both images; N
 def sum_scores(
     first: Floats, second: Floats, weights: Weights, bounds: Bounds, level: float
 ) -> NDArray[np.float64]:
-    """Sum the slopes of both images together times their difference (axes, *parts).
+    """Sum the added slopes of both images times their difference, by part (axes, *parts).
 
     Parameters
     ----------
-    first, second : what both images show of the same place
-    bounds : of the parts, pixels of it, but the ends
-    level : the mean difference, which is taken off
+    first, second : the overlapping regions of both images, of equal shape
+    bounds : of the parts, in pixels of these regions, without the first and the last pixel
+    level : the mean difference of the images, which is subtracted
     """
     if weights[0] is None and weights[1] is None:
         return _sum_plain(first, second, bounds, level)
@@ -56,16 +56,16 @@ def sum_scores(
 def _sum_plain(first: Floats, second: Floats, bounds: Bounds, level: float) -> NDArray[np.float64]:
     """Sum scores where all weights are 1 (axes, *parts).
 
-    The score of a pixel of images f and g, of mean difference l, is (f' - f" + g' - g")(f - g - l),
-    of its neighbours after (') and before ("). In a sum along the axis the products of an image
-    with itself cancel but for those at both ends; what is left is 2 (f g' - f' g): two products of
-    whole images, and no differences.
+    With images f and g and their mean difference l, the score of a pixel is
+    (f' - f" + g' - g")(f - g - l), where ' marks the next neighbour along the axis and " the
+    previous one. In a sum along the axis the products of an image with itself cancel except at both
+    ends; 2 (f g' - f' g) remains: two products of whole images, and no differences.
     """
     crossed = 2 * _sum_crossed(first, second, bounds[0])
     for axis, parts in enumerate(bounds[1:], 2):
         crossed = _sum_parts(crossed, axis, parts)
     for axis, sums in enumerate(crossed):
-        # between the last pixels of each part, or those before the first one, and those after them
+        # the pixels on both sides of each bound
         places = _along(axis, np.array([bounds[axis] - 1, bounds[axis]]))
         (one, one_after), (other, other_after) = (
             np.moveaxis(image[places], axis, 0) for image in (first, second)
@@ -82,7 +82,7 @@ def _sum_plain(first: Floats, second: Floats, bounds: Bounds, level: float) -> N
 def _sum_crossed(first: Floats, second: Floats, bounds: NDArray[np.intp]) -> NDArray[np.float64]:
     """Sum f g' - f' g over the lines of each part of the first axis (axes, parts, ...).
 
-    Along other axes the last place, which has no neighbour after it, is 0.
+    Along the other axes the last pixel, which has no next neighbour, is 0.
     """
     sums = np.zeros((first.ndim, len(bounds) - 1, *first.shape[1:]))
     for part, (low, high) in enumerate(pairwise(bounds.tolist())):
@@ -102,21 +102,21 @@ def _sum_crossed(first: Floats, second: Floats, bounds: NDArray[np.intp]) -> NDA
 
 
 def _sum_parts(values: NDArray[Any], axis: int, bounds: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Sum along an axis, part by part, of bounds from 1 on."""
+    """Sum along an axis, part by part; `bounds` are 1 or more."""
     sums = values.cumsum(axis, dtype=np.float64)[_along(axis, bounds - 1)]
     return _subtract_neighbours(sums, axis)
 
 
 def _subtract_neighbours(values: NDArray[Any], axis: int) -> NDArray[Any]:
-    """Subtract from each the one before it along an axis; quicker than `numpy.diff`."""
+    """Subtract from each value the previous one along an axis; faster than `numpy.diff`."""
     after, before = _along(axis, slice(1, None)), _along(axis, slice(None, -1))
     return np.asarray(values[after] - values[before])
 
 
 class _ChunkSums:
-    """Sums of slopes times differences over lines, chunk by chunk of what fits the cache.
+    """Sum slopes times differences over lines, in chunks that fit the cache.
 
-    A line is what lies at one place of the first axis.
+    A line is all pixels at one position of the first axis.
     """
 
     def __init__(self, shape: Sequence[int], level: float) -> None:
@@ -142,7 +142,7 @@ class _ChunkSums:
             _clear_ends(difference)
             slope, line = self.slope[: count - 2], self.strides[0]
             for axis, stride in enumerate(self.strides):
-                # where a neighbour is missing, the slope is whatever lies there in memory
+                # at the ends slopes are wrong (from adjacent memory), but the difference is 0 there
                 after, before = both[line + stride :], both[line - stride :]
                 np.subtract(after[: slope.size], before[: slope.size], out=slope.ravel())
                 sums[axis] += np.einsum("i...,i...->...", slope, difference)
@@ -151,10 +151,10 @@ class _ChunkSums:
 def sum_information(
     first: Floats, second: Floats, weights: Weights, bounds: Bounds
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum products of slopes over a sample of the lines but the first and the last.
+    """Sum products of gradients over a sample of the lines, without the first and the last.
 
-    Returns those of the mean of both images' slopes by part (axes, axes, *parts), and those of
-    one's with the other's (axes, axes).
+    Returns those of the mean of both images' gradients by part (axes, axes, *parts), and those of
+    one image's with the other's (axes, axes).
     """
     count = len(first) - 2
     step = max(min(first.size // SAMPLE, count // 12), 1)
@@ -165,7 +165,7 @@ def sum_information(
         weighted = means * both
         ones *= both
     sampled = np.clip(-(-(bounds[0] - 1) // step), 0, ones.shape[1])
-    # no call of BLAS, whose sums depend on the number of threads
+    # not with BLAS: its sums depend on the number of threads
     plain = np.stack(
         [np.einsum("ai...,bi...->ab...", weighted[:, low:high], means[:, low:high])
          for low, high in pairwise(sampled.tolist())],
@@ -180,7 +180,7 @@ def sum_information(
 
 
 def multiply_weights(weights: Weights, lines: slice) -> Floats | None:
-    """The weights of both images together, on some lines; None: they are all 1."""
+    """Multiply the weights of both images, on some lines; None: all are 1."""
     one, other = weights
     if one is None or other is None:
         both = other if one is None else one
@@ -189,20 +189,20 @@ def multiply_weights(weights: Weights, lines: slice) -> Floats | None:
 
 
 def _along(axis: int, what: Any) -> tuple[Any, ...]:
-    """The index of something along one axis."""
+    """Make an index that selects `what` along one axis."""
     return (*(slice(None),) * axis, what)
 
 
 def _clear_ends(image: Floats) -> None:
-    """Set to 0 what lacks a neighbour along an axis, but the first."""
+    """Set the pixels at the ends of every axis except the first to 0."""
     for axis in range(1, image.ndim):
         image[_along(axis, 0)] = image[_along(axis, -1)] = 0
 
 
 def _find_slopes(image: Floats, step: int) -> Floats:
-    """Twice the slope along each axis (axes, ...), on every so many lines but the first and last.
+    """Find the slopes along each axis (axes, ...) on every `step`-th line, from the second on.
 
-    Where a neighbour is missing it is 0.
+    The last line is left out. At the ends of an axis slopes are 0.
     """
     lines = image[1:-1:step]
     slopes = np.zeros((image.ndim, *lines.shape), image.dtype)

@@ -1,11 +1,11 @@
-"""What each part of the frame adds to the fit of a pair at its shift: the scores.
+"""Scores: the contributions of the parts of the frame to the fit of a pair at its shift.
 
-The shift of a pair is, near the peak, that of a least-squares fit of one image to the other. Its
-score, gradient times difference, is a sum over pixels, and so over parts: what a part adds, over
-the information of the whole, is the step by which it moves the whole's shift. The steps of all
-parts sum to nothing at the best shift; their spread is the error of it by the infinitesimal
-jackknife (Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, ch. 6), whatever the
-cause: noise, a scene that changes, an object that goes its way.
+Near the peak, the shift of a pair is that of a least-squares fit of one image to the other. Its
+score, gradient times difference, is a sum over pixels, and so over parts. A part's score, divided
+by the information of the whole frame, is the step by which the part moves the shift of the whole.
+At the best shift the steps of all parts sum to 0, and their spread gives the error of the shift by
+the infinitesimal jackknife (Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans,
+ch. 6), whatever its cause: noise, a scene that changes, an object that moves independently.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from steadystack.parts.grid import PartGrid
 from steadystack.parts.score_sums import Weights, sum_information, sum_scores
 from steadystack.parts.smoothing import ScoreImage
 
-# Scores are those of one filter, the shift that of one that is fitted to the pair: where there is
-# nothing but noise the steps are too large by about this.
+# Scores use a fixed filter, whereas the shift uses one fitted to the pair: if noise is the only
+# error, the steps are too large by about this factor.
 FILTER_EXCESS = 1.15
-# With fewer parts their spread says nothing.
+# With fewer parts there is no jackknife error.
 FEWEST_PARTS = 4
-# From about so many the mean difference is.
+# The mean difference is estimated from about this many pixels.
 LEVEL_SAMPLE = 2**12
 
 
 @dataclass(frozen=True, eq=False)
 class PartScores:
-    """Sums over the pixels of a pair, by part; those of several regions of the frame add.
+    """Sums over the pixels of a pair, by part; those of several regions of the frame are additive.
 
     Attributes
     ----------
     score : (parts, axes), gradient times difference
-    plain : (parts, axes, axes), the gradients' products, noise included
-    shared : (axes, axes), those of one image's gradient with the other's: without the noise
+    plain : (parts, axes, axes), products of the mean gradients, which include noise
+    shared : (axes, axes), products of one image's gradients with the other's, without noise
     """
 
     score: NDArray[np.float64]
@@ -47,7 +47,7 @@ class PartScores:
     shared: NDArray[np.float64]
 
     def add(self, other: PartScores) -> PartScores:
-        """The sums over two regions together."""
+        """Add the sums over another region."""
         return PartScores(
             self.score + other.score, self.plain + other.plain, self.shared + other.shared
         )
@@ -65,13 +65,13 @@ def compute_steps_of_pairs(
 ) -> NDArray[np.float64]:
     """Compute by how much each part moves the shift of each pair (pairs, parts, axes), pixels.
 
-    They are the steps at the best shift that the scores know, where they sum to nothing. NaN for
-    pairs that show too little to tell.
+    They are taken at the best shift according to the scores, where they sum to 0. NaN for pairs
+    without enough detail.
 
     Parameters
     ----------
-    pairs : their scores, of the same grid
-    moves : the axes along which anything may move; along others a step is 0
+    pairs : the scores of the pairs, all of the same grid
+    moves : for each axis, whether shifts along it are measured; along others the steps are 0
     """
     axes = np.flatnonzero(moves)
     score, plain, shared = (
@@ -95,7 +95,7 @@ def compute_steps_of_pairs(
 def compute_jackknife_std(steps: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Compute the error of a shift (..., axes) from the steps of its parts (..., parts, axes).
 
-    Parts that are NaN in all axes are none; NaN with fewer than `FEWEST_PARTS`.
+    Parts with a NaN along any axis do not count; NaN with fewer than `FEWEST_PARTS` others.
     """
     known = np.asarray(np.isfinite(steps).all(axis=-1, keepdims=True))
     count = known.sum(axis=-2)
@@ -109,13 +109,13 @@ def compute_jackknife_std(steps: NDArray[np.floating[Any]]) -> NDArray[np.float6
 def compute_scores(
     reference: ScoreImage, moving: ScoreImage, shift: Floats, grid: PartGrid, sign: int = 1
 ) -> PartScores:
-    """Sum what each part of a region adds to the fit of a pair at a shift.
+    """Compute the scores of the parts of a region for a pair at a shift.
 
     Parameters
     ----------
-    shift : that lays the moving frame on the reference (axes,), pixels
-    grid : of the reference frame
-    sign : -1 where one image is the other's negative
+    shift : lays the moving frame on the reference (axes,), pixels; rounded to whole pixels
+    grid : the parts of the reference frame
+    sign : -1 if one image is the negative of the other, else 1
     """
     ndim, parts = len(shift), int(np.prod(grid.shape))
     here, there = _find_overlap(reference, moving, np.rint(shift).astype(int))
@@ -142,7 +142,7 @@ def compute_scores(
 def _find_overlap(
     reference: ScoreImage, moving: ScoreImage, shift: NDArray[np.int64]
 ) -> tuple[Slices, Slices]:
-    """Where the reference and the moving region show the same, at a shift of whole pixels."""
+    """Find the slices of both regions that overlap at a shift of whole pixels."""
     here, there = [], []
     for lag, begin, size, moving_begin, moving_size in zip(
         shift.tolist(), reference.begin, reference.values.shape, moving.begin, moving.values.shape,

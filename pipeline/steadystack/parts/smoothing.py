@@ -1,4 +1,4 @@
-"""Frames, smoothed for scores: with masks, without what is not valid."""
+"""Smooth frames for scores, from valid pixels only."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ import numpy as np
 
 from steadystack.model import Bools, Floats
 
-# The images are smoothed by this many means of neighbours, a binomial of deviation 0.7 pixels.
+# Images are smoothed by averaging neighbours this many times: a binomial filter with a standard
+# deviation of 0.7 pixels.
 MEANS = 2
-# A pixel that is not valid is filled in where at least so many around it are, as around a dead one,
-# but not at the edge of a mask; where fewer of the smoothed ones are, a place has no weight.
+# An invalid pixel is filled in if at least the first share of its weighted neighbourhood is valid,
+# as around a dead pixel but not at the edge of a mask. The weight of a pixel is 0 up to the second
+# share of valid or filled-in neighbours.
 LEAST_VALID, LEAST_FILLED = 0.55, 0.9
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreImage:
-    """A frame, or a region of it, made ready for scores.
+    """A frame, or a region of it, prepared for scores.
 
     Attributes
     ----------
-    values : smoothed, near mean 0 and deviation 1; 0 where not valid
-    weights : of each place, 0..1; None: they are all 1
-    begin : the first pixel of the region in the frame
+    values : smoothed, of mean 0 and standard deviation 1, about; 0 where not valid
+    weights : of each pixel, 0..1; None: all are 1
+    begin : the position of the region's first pixel in the frame
     """
 
     values: Floats
@@ -35,14 +37,14 @@ class ScoreImage:
 
 @dataclass(frozen=True, eq=False)
 class SmoothedMask:
-    """What is valid around every place of a region.
+    """How much around every pixel of a region is valid.
 
     Attributes
     ----------
-    fraction : of the pixels that a place is smoothed over, how many are valid, 0..1
-    filled : which places have a value, pixels that are not valid from their neighbours
-    filled_fraction : of those, smoothed
-    weights : of each place, 0..1; None: they are all 1
+    fraction : the smoothed mask: the share of a pixel's neighbourhood that is valid, 0..1
+    filled : the pixels that have a value: valid ones, and those filled in from their neighbours
+    filled_fraction : `filled`, smoothed likewise
+    weights : of each pixel, 0..1; None: all are 1
     """
 
     fraction: Floats
@@ -53,7 +55,7 @@ class SmoothedMask:
     @classmethod
     def make(cls, mask: Bools) -> SmoothedMask:
         """Smooth a mask, True = valid."""
-        if mask.all():  # weights differ from 1 at the edges only; products of halves are exact
+        if mask.all():  # only the edges differ from 1; products of these fractions are exact
             along = [smooth(np.ones(size, np.float32)) for size in mask.shape]
             fraction = np.asarray(reduce(np.multiply.outer, along))
             return cls(fraction, mask, fraction, None)
@@ -66,13 +68,13 @@ class SmoothedMask:
 
 
 def make_score_image(values: Floats, mask: SmoothedMask, begin: Sequence[int]) -> ScoreImage:
-    """Make a region of a frame ready for scores.
+    """Prepare a region of a frame for scores.
 
     Parameters
     ----------
-    values : near mean 0 and deviation 1, 0 where not valid
-    mask : of its valid pixels
-    begin : the first pixel of the region in the frame
+    values : of mean 0 and standard deviation 1, about; 0 where not valid
+    mask : of the region, smoothed
+    begin : the position of the region's first pixel in the frame
     """
     smoothed = smooth(np.asarray(values, np.float32))
     if mask.weights is None:
@@ -86,7 +88,7 @@ def make_score_image(values: Floats, mask: SmoothedMask, begin: Sequence[int]) -
 
 
 def _erode(mask: Bools) -> Bools:
-    """Take away what has a neighbour along an axis that is not in the mask; edges stay."""
+    """Remove pixels with a neighbour, along any axis, outside the mask; the frame's edges stay."""
     eroded = mask.copy()
     for axis in range(mask.ndim):
         source, target = np.moveaxis(mask, axis, 0), np.moveaxis(eroded, axis, 0)
@@ -96,7 +98,7 @@ def _erode(mask: Bools) -> Bools:
 
 
 def smooth(values: Floats) -> Floats:
-    """Smooth along every axis by a binomial of deviation 0.7 pixels; outside there are zeros."""
+    """Smooth along every axis with a binomial of deviation 0.7 pixels; outside counts as 0."""
     half = MEANS // 2
     inside = tuple(slice(half, half + size) for size in values.shape)
     padded = np.zeros([size + 2 * half for size in values.shape], values.dtype)

@@ -1,10 +1,10 @@
-"""Judge a run by what its checks found: findings, advice, the verdict.
+"""Judge a run by its tables and the results of its checks: findings, advice, the verdict.
 
 - `assessment`: the verdict on a dataset
 - `judge`: the verdict on tables, and the findings on frames
 - `pair_findings`: the findings on pairs
-- `check_findings`: those from the checks
-- `static_findings`: those on what stands still
+- `check_findings`: the findings from the checks
+- `static_findings`: the findings on what stands still in the camera
 - `advice`: the text of all advice
 - `worst_pairs`: reads the worst-fitting pairs again
 """

@@ -1,4 +1,4 @@
-"""Every advice text of a verdict: `AdviceSettings` words each by what is set already."""
+"""The text of every piece of advice in a verdict, worded according to the settings."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from steadystack.motion import LINEAR_MODELS
 
 @dataclass(frozen=True)
 class AdviceSettings:
-    """The settings that advice depends on, and the advice: nobody is told to set what is set.
+    """The settings that advice depends on, and the advice, which never suggests what is set.
 
     Attributes
     ----------
     max_shift, min_overlap : of `register`; None: not set
     high_pass : of `preprocess`, px; None: not set
-    fixed_pattern : whether a fixed pattern is taken away
-    masked : whether a mask, or anything else, takes pixels away
-    initial_shifts : whether searches are centred on shifts known before
+    fixed_pattern : whether a fixed pattern is subtracted
+    masked : whether a mask, or anything else, excludes pixels
+    initial_shifts : whether searches are centred on initial shifts
     strategy, width, separations, extra : of `pairs`
     motion : `motion.model`
-    helps : a conditioning under which refused pairs were seen to have a shift
+    helps : a conditioning under which refused pairs were found to have a shift
     """
 
     max_shift: object = None
@@ -62,7 +62,7 @@ class AdviceSettings:
 
     @property
     def clearer_scene(self) -> str:
-        """Advice for frames in which too little of the scene is seen."""
+        """Advice for frames that show too little of the scene."""
         if self.helps is not None:
             return self._conditioning
         mask = "check the mask" if self.masked else "mask what is not the scene"
@@ -92,7 +92,7 @@ class AdviceSettings:
 
     @property
     def another_anchor(self) -> str:
-        """Advice for an anchor without a usable pair, after the frame that is used instead."""
+        """Advice for an anchor without a usable pair; it follows the number of the frame used."""
         return "set solve.anchor to it"
 
     @property
@@ -109,7 +109,7 @@ class AdviceSettings:
 
     @property
     def masking(self) -> str:
-        """Advice for what is seen in the frames and is no scene."""
+        """Advice for things in the frames that are not the scene."""
         return "extend the mask over it" if self.masked else "mask it"
 
     @property
@@ -123,7 +123,7 @@ class AdviceSettings:
         return f"{self.masking}, or set preprocess.fixed_pattern: estimate"
 
     def static_detail(self, low_pass: float) -> str:
-        """Advice for fine detail that stands still, which a Gaussian of so many px takes away."""
+        """Advice for fine detail that stands still; a low-pass of this sigma, px, removes it."""
         return f"{self.masking}, or set preprocess.low_pass: {low_pass:g}"
 
     @property
@@ -148,18 +148,18 @@ class AdviceSettings:
 
     @property
     def far_pairs(self) -> str:
-        """Advice for shifts that pairs far apart contradict."""
+        """Advice for shifts contradicted by pairs of large separation."""
         if self.strategy in ("multiscale", "all"):
             return f"{self.masking}, or {self._high_pass}"
         return f"measure such pairs, too (pairs.strategy: multiscale), {self._high_pass}"
 
     @property
     def detail(self) -> str:
-        """Advice for fine detail that moves otherwise than the rest."""
+        """Advice for fine detail that moves differently from the rest."""
         return f"{self.masking}, or {self._high_pass}"
 
     def advise_on_turning(self, suits: str) -> str:
-        """Advice for frames that turn or stretch, which a model `suits`; "": none does."""
+        """Advice for frames that turn or stretch; `suits` is the model for it, "" if none."""
         simpler = ("translation", *LINEAR_MODELS[: LINEAR_MODELS.index(suits)]) if suits else ()
         return f": set motion: {{model: {suits}}}" if self.motion in simpler else ""
 
@@ -171,7 +171,7 @@ class AdviceSettings:
         return ", or, if the specimen deforms, set motion: {model: auto}"
 
     def advise_on_separation(self, separation: int) -> str:
-        """Advice for pairs that many frames apart, if something pulls them."""
+        """Advice for pairs of this separation, if something pulls them."""
         estimate = (
             ""
             if self.fixed_pattern
@@ -181,7 +181,7 @@ class AdviceSettings:
         return f"{self.masking}, {self._high_pass}{estimate}, {others}"
 
     def _advise_other_separations(self, separation: int) -> str:
-        """Advice for measuring pairs other than those that many frames apart."""
+        """Advice for measuring pairs of other separations than this one."""
         kept = [number for number in self.separations if number != separation]
         if self.strategy != "separations" or separation not in self.separations or not kept:
             return "or rely on pairs further apart (pairs.strategy: separations)"
@@ -191,5 +191,5 @@ class AdviceSettings:
 
 
 def _format_list(numbers: Iterable[int]) -> str:
-    """Whole numbers as a YAML list."""
+    """Format whole numbers as a YAML list."""
     return f"[{', '.join(map(str, numbers))}]"

@@ -1,6 +1,6 @@
-"""The verdict on a whole series: it follows from the dataset alone, whenever it is asked for.
+"""Judge a series from its dataset alone, at any time.
 
-What the checks of the run found is among the attributes of the dataset.
+The results of the run's checks are attributes of the dataset.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ from steadystack.quality.static_findings import (
     is_pulled,
 )
 
-# Shifts that something holds back are stated to be off by so many times themselves at most: where
-# it wins, nothing is known of them, unless coarse detail says by how much they should be longer.
-MOST_LACKING, MOST_HELD = 3.0, 20.0
-# What each of the checks looks at.
-LOOKED_AT = (
+# Errors of shifts that something pulls towards zero are at most this many times the shifts, which
+# are otherwise not known at all; the second number is for a pull that coarse detail shows.
+MOST_PULL, MOST_COARSE_PULL = 3.0, 20.0
+# The subjects of the checks, in the order of `CHECKED`.
+SUBJECTS = (
     "what stands still in the camera",
     "what moves independently",
     "what the mask excludes",
@@ -78,14 +78,15 @@ LOOKED_AT = (
     "parts of the frame that disagree",
     "the sharpness of the mean",
     "other conditionings",
-    "how frames turn and stretch beside their motion",
+    "how frames turn and stretch beyond their model",
 )
 
 
 def verdict(shifts: xr.Dataset) -> Verdict:
-    """Judge how far to trust a solved shifts dataset: `.trust`, with the reasons in `.reasons`.
+    """Judge how far to trust a solved shifts dataset, from `estimate_shifts` or `run`.
 
-    Shifts that were changed after the solve are a reason, too.
+    The verdict's `trust` is "good", "check" or "unreliable", for the reasons in `reasons`. An edit
+    of the shifts after the solve is a reason, too.
     """
     attributes = dict(shifts.attrs)
     if is_edited(shifts):
@@ -128,7 +129,7 @@ def edit_shifts(
     has_shift = np.isfinite(after).all(axis=1)
     had_shift = np.isfinite(before).all(axis=1)
     component, status = shifts["component"].to_numpy(), shifts["frame_status"].to_numpy()
-    middle = np.array(shifts["object_position"]) + before  # of all frames the same
+    middle = np.array(shifts["object_position"]) + before  # the same in all frames
     given = {
         "frame_shift": np.where(is_changed[:, None], after, before),
         "frame_shift_std": np.where(is_changed[:, None], np.nan, shifts["frame_shift_std"]),
@@ -161,7 +162,7 @@ def edit_shifts(
 
 
 def _find_common(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The first row (columns,) of equal ones that is known; NaN if none is."""
+    """Find the first known row (columns,) of rows that are equal where known; NaN if none is."""
     known = rows[np.isfinite(rows).all(axis=1)]
     return np.asarray(known[0] if len(known) else np.full(rows.shape[1], np.nan))
 
@@ -169,7 +170,7 @@ def _find_common(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def _edit_local_shifts(
     shifts: xr.Dataset, after: NDArray[np.float64], is_changed: NDArray[np.bool_]
 ) -> dict[str, NDArray[Any]]:
-    """Local shifts that go with those of frames that were changed; with no more deviations."""
+    """Move the local shifts of frames whose shifts were changed; their errors become NaN."""
     local, before = shifts["frame_local_shift"].to_numpy(), shifts["frame_shift"].to_numpy()
     nodes = tuple(range(1, local.ndim - 1))
     off = local - np.expand_dims(before, nodes)
@@ -189,7 +190,7 @@ def _edit_local_shifts(
 
 
 def _check_shifts(given: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Check new shifts of frames: real numbers of that shape, in the order (frames, axes)."""
+    """Check new shifts of frames: real numbers of this shape, in the order (frames, axes)."""
     if isinstance(given, xr.DataArray) and set(given.dims) == {"frame", "axis"}:
         given = given.transpose("frame", "axis")
     values = np.asarray(given)
@@ -207,16 +208,15 @@ def _check_shifts(given: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTable:
-    """The solved table, with errors that hold for what is in all near pairs alike.
+    """Widen the errors of a solved table for what affects all its pairs alike.
 
-    What changes slowly is in no residual of theirs: the stated errors are multiplied by the excess
-    of the separation of pairs that differs most from the shifts, or of pairs in coarse detail if
-    the mean of the frames does not get sharper; or divided by the share of the scene's detail that
-    could be told from a fixed pattern, where that was estimated. That what stands still makes
-    shifts, from that of the anchor, shorter by a share of them, as pairs without it, in coarse
-    detail or of equally bright planes say, is one more part of their errors; that the codec of a
-    video puts frames, and the anchor, beside their places, or that frames show parts of earlier
-    ones, is another.
+    Slow changes do not show in the residuals of close pairs. So stated errors are multiplied by the
+    excess of the separation of probe pairs that differs most from the shifts, or of coarse detail
+    if the mean of the frames does not get sharper; or divided by the share of the scene's detail
+    that was separated from an estimated fixed pattern. If pairs without a fixed pattern, in coarse
+    detail or with equally bright planes show that shifts, relative to the anchor's, are pulled
+    towards zero by a share of them, that is added to the errors; and so are errors from a video
+    codec, which displaces frames and the anchor, and from frames that repeat parts of others.
     """
     found = json.loads(attributes.get(PROBES, "null"))
     probes, lost = ProbeCheck(**found) if found else ProbeCheck(0), 0.0
@@ -225,8 +225,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     if is_held_back(probes) and not (sharpness and gets_sharper(SharpnessCheck(**sharpness))):
         probes = replace(probes, excess=max(probes.excess, probes.coarse_excess))
         held = probes.coarse_pull / max(probes.coarse_moves - probes.coarse_pull, 1e-9)
-        lacks[:] = min(held, MOST_HELD)
-        lost = probes.coarse_pull if held > MOST_HELD else 0.0  # next to nothing is left of shifts
+        lacks[:] = min(held, MOST_COARSE_PULL)
+        lost = probes.coarse_pull if held > MOST_COARSE_PULL else 0.0  # hardly any shift is left
     pattern = json.loads(attributes.get(FIXED_PATTERN_EFFECT, "null"))
     effect = FixedPatternEffect(**pattern) if pattern else None
     excess = max(probes.excess, 1.0)
@@ -234,10 +234,10 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
         excess = max(excess, 1 / max(effect.separable_share, LEAST_SEPARABLE))
     if effect is not None and is_pulled(effect) and effect.moving_share > MAJORITY:
         pulled = effect.without_it / max(effect.with_it, 1e-9) - 1
-        lacks = np.fmax(lacks, min(pulled, MOST_LACKING))
+        lacks = np.fmax(lacks, min(pulled, MOST_PULL))
     if is_held_along_z(probes):
-        lacks[0] = max(lacks[0], min(probes.plane_lacks, MOST_LACKING))
-        along_z[0] = probes.plane_pull  # of small steps, which are held back by more
+        lacks[0] = max(lacks[0], min(probes.plane_lacks, MOST_PULL))
+        along_z[0] = probes.plane_pull  # small steps are pulled by more than their share
     stale = effect.stale if effect is not None else 0.0
     codec = math.sqrt(2) * float(attributes.get(CODEC_STD, 0.0))
     beside = np.hypot(math.hypot(codec, stale, lost), along_z)
@@ -246,7 +246,7 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     moved = frames.shift.copy()
     for number, anchor in enumerate(frames.anchors):
         moved[frames.component == number] -= np.nan_to_num(frames.shift[anchor])
-    # a part of the error of every node
+    # the frame's own error is part of the error of every node
     own = np.expand_dims(frames.shift_std, tuple(range(1, frames.local_shift_std.ndim - 1)))
     local_std = np.sqrt(frames.local_shift_std**2 + (excess**2 - 1) * own**2)
     local_std = np.hypot(local_std, lacks * frames.local_shift)
@@ -259,10 +259,9 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
 
 
 def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, Any]) -> Verdict:
-    """The verdict on solved tables, with the settings and the checks that the attributes hold.
+    """Judge solved tables, with the settings and results of checks in a dataset's attributes.
 
-    A check that is not among the attributes, or is null, has no part in it; one that failed is a
-    finding.
+    Checks that are missing or null are ignored; those that failed are findings.
     """
     settings = json.loads(attributes["configuration"])
     pattern, motion, mask, probes, majority, sharpness, other, beside = (
@@ -300,8 +299,8 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
 
 
 def _find_failed_checks(attributes: Mapping[Any, Any]) -> Iterator[Finding]:
-    """Find checks that could not be made: what they look for may be there."""
-    names = dict(zip(CHECKED, LOOKED_AT, strict=True))
+    """Find checks that failed, as the faults that they look for may be present."""
+    names = dict(zip(CHECKED, SUBJECTS, strict=True))
     for name, reason in read_failed_checks(attributes).items():
         yield Finding(
             Trust.CHECK,
@@ -312,7 +311,7 @@ def _find_failed_checks(attributes: Mapping[Any, Any]) -> Iterator[Finding]:
 
 
 def _list_channels(settings: Mapping[str, Any]) -> list[str]:
-    """List the names or numbers of channels that were measured; []: there is one."""
+    """List the names or numbers of the measured channels; [] if there is only one."""
     channel = settings.get("input", {}).get("channel")
     return [str(one) for one in channel] if isinstance(channel, list) else []
 
@@ -323,9 +322,9 @@ def _read_advice_settings(
     mask: MaskCheck | None,
     other: Mapping[str, Any] | None,
 ) -> AdviceSettings:
-    """The settings that advice depends on, and what was seen to help.
+    """Read the settings that advice depends on, and a conditioning that was found to help.
 
-    Arrays are not in the settings: that there is a mask follows from its check.
+    Masks that are arrays are not in the settings: the check of the mask shows that there is one.
     """
     register, preprocess, pairs = (
         settings.get(name, {}) for name in ("register", "preprocess", "pairs")

@@ -1,4 +1,4 @@
-"""The findings from what the checks looked at again; those from the tables are in `judge`."""
+"""The findings from the results of the checks; those from the tables are in `judge`."""
 
 from __future__ import annotations
 
@@ -23,45 +23,48 @@ from steadystack.model import (
 )
 from steadystack.motion import UnmodelledMotion
 from steadystack.quality.advice import AdviceSettings
-from steadystack.quality.static_findings import WINS, advise_on_what_holds_back
+from steadystack.quality.static_findings import WINS, advise_on_pulled_probes
 
-# Parts that stand still spoil shifts that they pull by more pixels than this.
+# Parts that stand still make shifts unreliable if they pull them by more than this.
 SPOILT_PX = 0.5
-# Parts that stand still and are left out are told if they still pull by more pixels than this.
+# Parts that stand still and are left out are reported if they still pull by more than this.
 STILL_PULLS_PX = 0.1
 # If more than this share of the parts were not used, the others are a bare majority. (Of 80 random
 # series with an object or a label, 16 had three of nine parts not used; none of these was off by
-# more than 1.8 times the stated error; with four of nine, one of 9 was unreliable for more.)
+# more than 1.8 times the stated error; of 9 with four of nine, one was unreliable as it was off by
+# more.)
 MANY_PARTS = 1 / 3
-# What is left of the frame must be this much of it for most of it to have agreed. (Of random series
-# one had four of nine parts left, was off by 0.8 px, and was called good.)
+# At least this share of the frame must be used, or else most of it did not agree. (One random
+# series with four of nine parts used was off by 0.8 px, and would be called good.)
 LEAST_USED = 0.5
-# If more than this share of the parts move by themselves, it is open which of them is the scene.
+# If more than this share of the parts move by themselves, it is unclear which of them is the scene.
 MOVES = 0.3
 
-# Pairs far apart that are off by so many times what is stated are told. As errors are widened by
-# that, they spoil the whole only where they are off by more times, and by so many pixels.
+# Pairs of large separation are reported if they are off by FAR times the stated error. Since errors
+# are widened by that, shifts are unreliable only above TOO_FAR times and TOO_FAR_PX pixels.
 FAR, TOO_FAR, TOO_FAR_PX = 2.0, 4.0, 1.0
-# Without one part of the frame, or in fine detail, pairs change by so many pixels and times what is
-# stated; the share of them that have no shift without one part. Of 110 random series that were
-# right one lost so many, and none changed so much. Where this share is lost without another part,
-# too, pairs are easily lost, as in scenes of large detail: nothing depends on one part.
+# Changes of pairs without one part of the frame, or in fine detail, that are reported: pixels, and
+# stated errors without a part, in fine detail, and in fine detail if unreliable. (Of 110 random
+# series that were right none changed that much.)
 CHANGES_PX, PART_CHANGES, DETAIL_CHANGES, DETAIL_DIFFERS = 0.1, 1.5, 1.3, 2.0
-# Without parts that most others contradict. (12 to 30 times where a label decided against a scene;
-# up to 2.2 where most of the scene was in one of them, and pairs without it were poor.)
+# The same without parts that most others contradict. (12 to 30 times if a label decided against a
+# scene; up to 2.2 if most of the scene was in one of them, and pairs without it were poor.)
 OUTVOTED = 4.0
+# Shifts depend on one part if this share of pairs is lost without it, but not the second share
+# without another: then pairs are easily lost, as in scenes of coarse detail. (Of 110 random series
+# that were right one lost that many.)
 LOST_WITHOUT_ONE, LOST_WITHOUT_NEXT = 0.8, 0.6
-# Fine detail of the mean that is lost by moving the frames: this share, so many standard errors.
-# Of 110 random series that were right three lost 2 to 3 %, with an object that goes its way.
+# Fine detail of the mean lost by moving the frames: share, and standard errors. (Of 110 random
+# series that were right three lost 2 to 3 %, with an object that moves by itself.)
 LESS_SHARP, SHARP_ERRORS = 0.015, 4.0
-# By this much it must grow to speak for the shifts: by a label that wins it does not at all.
+# Gain of fine detail that confirms the shifts: a label that outweighs the scene gives none.
 SHARPER = 1.05
 
 OPPOSITE = "True (nonzero) means valid; mask.invert, or ~mask in Python, swaps the two"
 
 
 def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
-    """Find out whether the mask excludes the scene and keeps the rest; at most one finding."""
+    """Report a mask that may exclude the scene and keep the rest; at most one finding."""
     if mask is None:
         return
     if mask.inverted:
@@ -81,7 +84,7 @@ def advise_on_mask(mask: MaskCheck | None) -> Iterator[Finding]:
 
 
 def ask_about_far_value(mask: MaskCheck | None, found: Sequence[Finding]) -> Iterator[Finding]:
-    """Ask whether a value far from all others is "no data", where something else was found."""
+    """Ask whether a value far from all others is "no data", if something else was found."""
     if mask is None or mask.far_value is None or all(f.trust is Trust.GOOD for f in found):
         return
     value = write_number(mask.far_value)
@@ -93,8 +96,8 @@ def ask_about_far_value(mask: MaskCheck | None, found: Sequence[Finding]) -> Ite
     )
 
 
-def find_unseen_left_out(field: FieldOfView | None) -> Iterator[Finding]:
-    """Tell that part of the frame showed no scene, and was not used."""
+def find_area_left_out(field: FieldOfView | None) -> Iterator[Finding]:
+    """Report that part of the frame shows no scene, and was not used."""
     if field is not None and field.boxes:
         yield Finding(
             Trust.GOOD,
@@ -107,9 +110,9 @@ def find_unseen_left_out(field: FieldOfView | None) -> Iterator[Finding]:
 def find_parts_left_out(
     frames: FrameTable, before: StrangeParts | None, advice: AdviceSettings
 ) -> Iterator[Finding]:
-    """Name the parts of the frame that the majority outvoted, before measuring and after it.
+    """Report the parts of the frame that the majority outvoted, before and after measuring.
 
-    Each time it was one of the parts that were there: both times together may leave less than half.
+    Each majority is one of the parts still used: after both, less than half may be left.
     """
     used = 1.0  # of the frame
     if before is not None and before.is_all:
@@ -147,9 +150,9 @@ def find_parts_left_out(
 def advise_on_moving_parts(
     motion: LocalMotion | None, advice: AdviceSettings, left_out: int = 0
 ) -> Iterator[Finding]:
-    """Find parts of the frame that do not move as the whole does; up to two findings.
+    """Report parts of the frame that do not move like the whole; up to two findings.
 
-    Those that are left out of the shifts, so many, need none where they pull them no more.
+    The `left_out` parts that are left out of the shifts are not reported, if they do not pull them.
     """
     if motion is None:
         return
@@ -186,7 +189,7 @@ def advise_on_moving_parts(
 def advise_on_unmodelled_motion(
     motion: UnmodelledMotion | None, advice: AdviceSettings
 ) -> Iterator[Finding]:
-    """Find out whether frames turn or stretch as their linear model of motion cannot."""
+    """Report linear motion that the model of the frames does not have; at most one finding."""
     if motion is not None and motion.seen:
         does = " and ".join(f"{kind} by {each.size:.2g} px" for kind, each in motion.seen.items())
         yield Finding(
@@ -199,7 +202,7 @@ def advise_on_unmodelled_motion(
 
 
 def _judge_still_parts(motion: LocalMotion, advice: AdviceSettings) -> Finding:
-    """The finding on parts that stand still: how bad it is follows from how far most parts move."""
+    """Report parts that stand still; how bad it is depends on how far most parts move."""
     parts = f"{motion.still} of {motion.parts} parts of the frame ({motion.still_where})"
     if motion.still_pull > WINS * motion.scene:
         return Finding(
@@ -224,10 +227,11 @@ def advise_on_probes(
     *,
     is_told: bool = False,
 ) -> Iterator[Finding]:
-    """Find out whether pairs that the run has not say something else; up to five findings.
+    """Report probe pairs that contradict the shifts; up to five findings.
 
-    Where the mean of the frames gets sharper by moving them, they spoil nothing: a scene that
-    changes is another one far apart. That all hangs on one part is said once; `is_told`: it was.
+    If the mean of the frames gets sharper by moving them, the verdict is "check" at worst, as a
+    changing scene differs in distant frames. `is_told` suppresses the finding that shifts depend on
+    one part, because it was reported before.
     """
     if probes is None:
         return
@@ -257,7 +261,7 @@ def advise_on_probes(
             f"in front of the scene?): {advice.detail}",
         )
     is_sharper = gets_sharper(sharpness)
-    yield from advise_on_what_holds_back(probes, advice, worst, is_sharper=is_sharper)
+    yield from advise_on_pulled_probes(probes, advice, worst, is_sharper=is_sharper)
     if probes.excess > FAR:
         spoils = probes.excess > TOO_FAR and probes.off > TOO_FAR_PX
         yield Finding(
@@ -275,9 +279,9 @@ def advise_on_majority(
     advice: AdviceSettings,
     sharpness: SharpnessCheck | None = None,
 ) -> Iterator[Finding]:
-    """Find out whether parts decide the shifts that most of the parts contradict; one finding.
+    """Report parts that decide the shifts against most other parts; at most one finding.
 
-    They were not left out, as pairs without them do not confirm what the others say.
+    They were not left out, because pairs without them do not confirm the others.
     """
     if majority is None or majority.off_all <= CHANGES_PX or majority.excess <= OUTVOTED:
         return
@@ -293,26 +297,26 @@ def advise_on_majority(
 
 
 def decides_alone(probes: ProbeCheck | None) -> bool:
-    """Whether pairs differ from the shifts without one part of the frame."""
+    """Whether pairs without one part of the frame differ from the shifts."""
     if probes is None:
         return False
     return probes.part_excess > PART_CHANGES and probes.part_pull > CHANGES_PX
 
 
 def _choose_worst(sharpness: SharpnessCheck | None) -> Trust:
-    """How bad it may be at worst: a mean that gets sharper by moving frames speaks for them."""
+    """The worst verdict: "check" if moving the frames makes their mean sharper."""
     return Trust.CHECK if gets_sharper(sharpness) else Trust.UNRELIABLE
 
 
 def gets_sharper(sharpness: SharpnessCheck | None) -> bool:
-    """Whether the mean gets clearly sharper by moving the frames, which speaks for the shifts."""
+    """Whether moving the frames makes their mean clearly sharper, which confirms the shifts."""
     return sharpness is not None and sharpness.moved > SHARPER * sharpness.still
 
 
 def advise_on_sharpness(
     sharpness: SharpnessCheck | None, advice: AdviceSettings
 ) -> Iterator[Finding]:
-    """Find out whether moving the frames blurs their mean; at most one finding."""
+    """Report if moving the frames blurs their mean; at most one finding."""
     if sharpness is None:
         return
     loss = sharpness.still - sharpness.moved

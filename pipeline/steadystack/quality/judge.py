@@ -1,8 +1,8 @@
-"""The verdict, and what is wrong with the frames of a series.
+"""The verdict on a series, and the findings on its frames.
 
-What is wrong with pairs is said in `pair_findings`; what the checks found is made into findings in
-`check_findings`, and about what stands still in `static_findings`. What to do about it is worded in
-`advice`, as properties of `AdviceSettings`.
+The findings on pairs are in `pair_findings`, those from the checks in `check_findings`, and those
+on what stands still in the camera in `static_findings`. Advice is worded in `advice`, as properties
+of `AdviceSettings`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from steadystack.quality.check_findings import (
     advise_on_unmodelled_motion,
     ask_about_far_value,
     decides_alone,
+    find_area_left_out,
     find_parts_left_out,
-    find_unseen_left_out,
 )
 from steadystack.quality.pair_findings import (
     FEW,
@@ -58,23 +58,22 @@ from steadystack.quality.pair_findings import (
 from steadystack.quality.static_findings import (
     advise_on_fixed_pattern,
     advise_on_jumps,
+    advise_on_possible_pull,
     advise_on_repeats,
-    advise_on_what_may_win,
 )
 
-# The share of frames that may be lost before that is worth a look: a lost frame is told by its
-# status, and the others are none the worse for it.
+# The share of frames that may be lost with the verdict still "good": lost frames have a status, and
+# the others are not affected.
 MAY_BE_LOST = 0.15
-# A stated error that is typical of a series and worth a look, px: the shifts are in the right place
-# and no more.
+# If the median stated error is above this, px, the verdict is "check".
 LARGE_ERROR_PX = 0.3
-# Parts that disagree by so many times what noise explains, and by so many px, are told in series of
-# fewer frames than it takes to look for what stands still. Of random series of 6 to 14 frames that
-# were good while off by over 0.5 px, seen through a round field of view that has another level or
-# noise around it, 5 of 5 and, of others than the limits were set on, 3 of 4 are told; of those that
-# were right and had none, 4 of 52 and 1 of 50 (scenes that change, rows that jitter, uneven light).
+# Parts that disagree by this many times what noise explains, and by this many px, are reported in
+# series with fewer frames than the check for a fixed pattern needs. Of random series of 6 to 14
+# frames that were called good but off by over 0.5 px, seen through a round field of view with
+# another level or noise around it, 5 of 5 are reported, and 3 of 4 of an independent set; of those
+# that were right without one, 4 of 52 and 1 of 50 (changing scenes, jittering rows, uneven light).
 FEW_FRAMES, DISAGREE, DISAGREE_PX = 16, 2.0, 0.15
-# Most frames that a finding names by their number.
+# Most frames that a finding lists.
 NAMED = 5
 
 NOTHING_SET = AdviceSettings()
@@ -99,12 +98,12 @@ def judge_series(
     unmodelled: UnmodelledMotion | None = None,
     channels: Sequence[str] = (),
 ) -> Verdict:
-    """The verdict on a solved series; causes come before what follows from them.
+    """Judge a solved series; causes come before their effects.
 
-    `anchor` and `advice` follow from the settings; `fixed_pattern`, `motion`, `mask`, `probes`,
-    `majority` and `sharpness` are the results of the checks, `parts` and `field` of the pilot,
-    `outside` what became of an external reference, `choice` of `motion.model: auto`, `unmodelled`
-    what the model leaves; None where there is none. `channels` are the names of those measured.
+    `anchor` and `advice` follow from the settings. `fixed_pattern`, `motion`, `mask`, `probes`,
+    `majority`, `sharpness` and `unmodelled` are results of the checks, `parts` and `field` of the
+    pilot, `outside` of an external reference, and `choice` of `motion.model: auto`; None if there
+    is none. `channels` are the names of those measured.
     """
     outvoted = []
     if not decides_alone(probes) and not frames.parts_left_out:  # those are named elsewhere
@@ -114,17 +113,17 @@ def judge_series(
     if Reason.TURNING not in {finding.code for finding in strange}:
         strange += advise_on_unmodelled_motion(unmodelled, advice)
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
-    blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # it is sharp, unmoved
-    are_few = fixed_pattern is None or fixed_pattern.unexplained > 0  # too few to look for it
+    blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # sharp where still
+    are_few = fixed_pattern is None or fixed_pattern.unexplained > 0  # too few for the check
     still = still or [
         *advise_on_jumps(fixed_pattern, advice),
-        *advise_on_what_may_win(None if are_few and strange else fixed_pattern, advice),
+        *advise_on_possible_pull(None if are_few and strange else fixed_pattern, advice),
     ]
     found = [
         *find_contradicting_channels(pairs, channels),
         *find_doubtful_pairs(pairs, frames, advice),
         *advise_on_repeats(fixed_pattern),
-        *find_unseen_left_out(field),
+        *find_area_left_out(field),
         *find_parts_left_out(frames, parts, advice),
         *strange,
         *_find_unknown_motion(choice),
@@ -149,7 +148,7 @@ def judge_series(
 def _find_lost_frames(
     pairs: PairTable, frames: FrameTable, advice: AdviceSettings
 ) -> Iterator[Finding]:
-    """Find frames that have no shift, and pairs that are not measured or failed."""
+    """Report frames without a shift, and pairs that are not measured or failed."""
     has_shift = has_own_shift(frames)
     total, lost = len(has_shift), int((~has_shift).sum())
     if lost:
@@ -176,7 +175,7 @@ def _find_lost_frames(
 
 
 def _find_dissimilar_frames(frames: FrameTable) -> Iterator[Finding]:
-    """Find frames with a shift in which hardly anything of the scene is to be seen."""
+    """Report frames with a shift that hardly show anything of the scene."""
     unlike = np.flatnonzero(frames.status == FrameStatus.DISSIMILAR.code)
     total, count = len(frames.status), len(unlike)
     if count:
@@ -190,7 +189,7 @@ def _find_dissimilar_frames(frames: FrameTable) -> Iterator[Finding]:
 
 
 def _find_components(frames: FrameTable, advice: AdviceSettings) -> Iterator[Finding]:
-    """Find out whether the pair graph falls into several components."""
+    """Report a pair graph with several components."""
     count = int(frames.component.max(initial=-1)) + 1
     if count > 1:
         has_shift = has_own_shift(frames)
@@ -204,9 +203,9 @@ def _find_components(frames: FrameTable, advice: AdviceSettings) -> Iterator[Fin
 
 
 def _find_disagreeing_parts(frames: FrameTable, advice: AdviceSettings) -> Iterator[Finding]:
-    """Find out whether parts of a short series disagree by far more than their noise.
+    """Report parts of the frames of a short series that disagree by far more than their noise.
 
-    Where frames move locally, that is what they do.
+    Not if frames have local motion, in which parts do disagree.
     """
     known = (frames.component == 0) & (frames.shift_std > 0).all(axis=1)  # not the anchor
     by_parts, stated = frames.part_std[known], frames.stated_std[known]
@@ -227,21 +226,21 @@ def _find_disagreeing_parts(frames: FrameTable, advice: AdviceSettings) -> Itera
 
 
 def _find_unknown_motion(choice: ModelChoice | None) -> Iterator[Finding]:
-    """Find out whether a model of motion was asked for, and could not be looked for."""
+    """Report that `motion.model: auto` could not determine how frames move."""
     if choice is not None and choice.is_unknown:
         yield Finding(
             Trust.CHECK,
             Reason.UNKNOWN_MOTION,
             f"motion.model: auto chose {choice.model}, as {choice.reason}: whether frames also "
             "turn, stretch or deform is not known: set motion.model to what they do, or to "
-            "translation if they do nothing of that",
+            "translation if they do none of these",
         )
 
 
 def _find_large_errors(frames: FrameTable) -> Iterator[Finding]:
-    """Find out whether the shifts are known to no better than a good part of a pixel."""
+    """Report shifts with a large median error."""
     errors = frames.shift_std[frames.component == 0].max(axis=1, initial=0)
-    errors = errors[errors > 0]  # without the anchor, and what is not known
+    errors = errors[errors > 0]  # without the anchor and unknown ones
     if len(errors) and (typical := float(np.median(errors))) > LARGE_ERROR_PX:
         yield Finding(
             Trust.CHECK,
@@ -251,7 +250,7 @@ def _find_large_errors(frames: FrameTable) -> Iterator[Finding]:
 
 
 def _find_lost_reference(outside: OutsideOutcome | None) -> Iterator[Finding]:
-    """Find components that are not relative to the external reference that was asked for."""
+    """Report components that were not found in the external reference."""
     lost = [] if outside is None else [fit for fit in outside.fits if not fit.is_known]
     if outside is not None and lost:
         count = len(outside.fits)
@@ -274,7 +273,7 @@ def _find_lost_reference(outside: OutsideOutcome | None) -> Iterator[Finding]:
 
 
 def _find_lost_anchor(frames: FrameTable, anchor: int, advice: AdviceSettings) -> Iterator[Finding]:
-    """Find out whether the shifts are relative to another frame than the settings ask for."""
+    """Report shifts that are relative to another frame than the settings ask for."""
     if frames.anchors and frames.anchors[0] != anchor:
         yield Finding(
             Trust.CHECK,
@@ -285,6 +284,6 @@ def _find_lost_anchor(frames: FrameTable, anchor: int, advice: AdviceSettings) -
 
 
 def _count_causes(frames: FrameTable, has_shift: Bools) -> str:
-    """Count the frames without a shift of their own by status, in words."""
+    """Describe how many frames without a shift of their own have each status."""
     words = [FrameStatus.from_code(code) for code in frames.status[~has_shift]]
     return ", ".join(f"{words.count(name)} {name}" for name in FrameStatus if name in words)

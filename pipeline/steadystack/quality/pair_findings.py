@@ -1,4 +1,4 @@
-"""What is wrong with the pairs of a series: findings from the tables alone."""
+"""The findings on the pairs of a series, from the tables alone."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from steadystack.model import (
 )
 from steadystack.quality.advice import AdviceSettings
 
-# Pairs that agree do so within a small part of a pixel.
+# Larger residuals are contradictions: correct pairs agree within a small part of a pixel.
 LARGE_RESIDUAL_PX = 1.0
 # Pairs of one separation, at least this many, are off if their mean residual is more than this many
 # standard errors, this many pixels, and this share of their mean shift.
-FEWEST_OF_LAG, OFF_ERRORS, OFF_PX, OFF_PART = 30, 6.0, 0.005, 0.05
-# The share of frames or pairs that is worth a look, and the share that spoils the whole.
+FEWEST_OF_SEPARATION, OFF_ERRORS, OFF_PX, OFF_SHARE = 30, 6.0, 0.005, 0.05
+# Shares of frames or pairs above which the verdict is "check", and "unreliable".
 FEW, MANY = 0.05, 0.5
 # If more than this share of the pairs end at the edge of the search, the others are those that move
-# least, and what stands still wins most easily there: all frames but a few must then have at least
-# this many usable pairs. (Of 200 series whose max_shift was too small none had a wrong pair. With
-# dirt in the camera errors were up to 0.17 px where all frames had two pairs, and up to 0.6 px
-# where some had one; 0.03 to 0.08 px with a max_shift that was large enough.)
+# least, and a fixed pattern dominates them most easily: all frames except a few must then have at
+# least this many usable pairs. (Of 200 series with too small a max_shift none had a wrong pair.
+# With dirt in the camera, errors were up to 0.17 px if all frames had two pairs, and up to 0.6 px
+# if some had one; 0.03 to 0.08 px with a sufficient max_shift.)
 EDGE, HOLDING = 0.3, 2
 HAS_PIXELS = (FrameStatus.OK, FrameStatus.INCOMPLETE)
 
@@ -56,7 +56,7 @@ def is_readable_frame(pairs: PairTable) -> Bools:
 
 
 def _are_weakly_held(pairs: PairTable, frames: FrameTable) -> bool:
-    """Whether more than a few frames have fewer pairs than would show a wrong one."""
+    """Whether more than a few frames have too few usable pairs to detect a wrong one."""
     is_readable = is_readable_frame(pairs)
     is_held = (frames.component == 0) & (frames.pair_count >= HOLDING)
     return bool((is_readable & ~is_held).sum() > FEW * is_readable.sum())
@@ -65,11 +65,11 @@ def _are_weakly_held(pairs: PairTable, frames: FrameTable) -> bool:
 def find_doubtful_pairs(
     pairs: PairTable, frames: FrameTable, advice: AdviceSettings
 ) -> Iterator[Finding]:
-    """Find pairs without a shift, by status, between frames that have one (any, if most have none).
+    """Report pairs without a shift, by status, between frames with one (any, if most have none).
 
-    Pairs that are no more alike than chance are a loss and no danger: scenes change with time, and
-    where closer ones are alike, that is all there is to it. Where others end at the edge of the
-    search, these may as well show what lies beyond it.
+    Pairs with an NCC that is no higher than by chance do no harm: scenes change with time, and if
+    closer pairs have a higher NCC, that explains it. If other pairs end at the edge of the search,
+    the shifts of these may lie beyond it.
     """
     has_shift, is_readable = has_own_shift(frames), is_readable_frame(pairs)
     if has_shift.mean() < MANY:
@@ -83,10 +83,10 @@ def find_doubtful_pairs(
     }
     far_why = "the scene changes"
     for status, problem in DOUBTFUL.items():
-        # Frames may be lost because their pairs end at the edge: they count, too.
+        # frames may be lost because their pairs end at the edge: they count, too
         is_counted = is_readable if status is PairStatus.AT_SEARCH_LIMIT else has_shift
         usable = is_counted[pairs.reference] & is_counted[pairs.moving]
-        if status is PairStatus.AMBIGUOUS:  # of others, channels tell
+        if status is PairStatus.AMBIGUOUS:  # the others are reported by channel
             usable &= ~is_undecided(pairs)
         total = int(usable.sum())
         count = int((pairs.status[usable] == status.code).sum())
@@ -104,7 +104,10 @@ def find_doubtful_pairs(
             if status is PairStatus.AMBIGUOUS:
                 shares = pairs.fixed_pattern_share[usable & (pairs.status == status.code)]
                 if (shares > 0).mean() > MANY and advice.helps is None:
-                    problem += f", as {np.nanmedian(shares[shares > 0]):.0%} of them stands still"
+                    problem += (
+                        f", as {np.nanmedian(shares[shares > 0]):.0%} of what they show "
+                        "stands still"
+                    )
                     way_out = advice.static_removal
             words = f"{count} of {total} pairs {problem}: {way_out}"
             if status is PairStatus.LOW_NCC and (apart := _find_too_far(pairs, usable)):
@@ -117,18 +120,18 @@ def find_doubtful_pairs(
 
 
 def is_undecided(pairs: PairTable) -> Bools:
-    """Which pairs (pairs,) have no shift as their channels contradict each other."""
+    """Which pairs (pairs,) have no shift because their channels contradict each other."""
     weight = pairs.channel_weight
     has_any = np.isfinite(weight).any(axis=1)
     return np.asarray(has_any & (np.nan_to_num(weight).sum(axis=1) == 0), bool)
 
 
 def find_contradicting_channels(pairs: PairTable, names: Sequence[str]) -> Iterator[Finding]:
-    """Find channels that contradict the others of a pair, or that hardly say anything.
+    """Report channels that contradict the others, or that have no shift in most pairs.
 
-    `names` are those of the channels. Counted are pairs in which any of them has a shift.
+    `names` are those of the channels. Only pairs in which any of them has a shift count.
     """
-    if len(names) < 2 or pairs.channel_weight.shape[1] == 1:  # a preview has the first alone
+    if len(names) < 2 or pairs.channel_weight.shape[1] == 1:  # a preview has the first one only
         return
     told, is_open = np.isfinite(pairs.channel_weight), is_undecided(pairs)
     total = int(told.any(axis=1).sum())
@@ -160,9 +163,9 @@ def find_contradicting_channels(pairs: PairTable, names: Sequence[str]) -> Itera
 
 
 def _find_too_far(pairs: PairTable, usable: Bools) -> int:
-    """Find from how many frames apart on more than a few pairs are no more alike than chance.
+    """Find the smallest separation at which more than a few pairs have an NCC as by chance.
 
-    0: it is so for the closest of the `usable` pairs, or for none.
+    0 if that is the smallest separation of the `usable` pairs, or if there is none.
     """
     apart, unlike = np.abs(pairs.moving - pairs.reference), pairs.status == PairStatus.LOW_NCC.code
     separations = np.unique(apart[usable]).tolist()
@@ -175,9 +178,9 @@ def _find_too_far(pairs: PairTable, usable: Bools) -> int:
 def find_rejected_pairs(
     pairs: PairTable, frames: FrameTable, advice: AdviceSettings
 ) -> Iterator[Finding]:
-    """Find out whether more than a few pairs between frames with a shift contradict the rest.
+    """Report if more than a few pairs between frames with a shift contradict the rest.
 
-    The pairs of a frame that fits nothing count with that frame, as lost.
+    The pairs of a frame without a shift are not counted here: the frame is reported as lost.
     """
     has_shift = has_own_shift(frames)
     usable = pairs.ok & has_shift[pairs.reference] & has_shift[pairs.moving]
@@ -194,7 +197,7 @@ def find_rejected_pairs(
 def find_contradictions(
     pairs: PairTable, frames: FrameTable, advice: AdviceSettings
 ) -> Iterator[Finding]:
-    """Find pairs that cannot all be right, and pairs that all show a camera at rest."""
+    """Report pairs that cannot all be right, and a series in which no pair moves."""
     used = pairs.ok & ~frames.rejected
     if not used.any():
         return
@@ -219,11 +222,11 @@ def find_contradictions(
 def find_biased_separations(
     pairs: PairTable, frames: FrameTable, advice: AdviceSettings
 ) -> Iterator[Finding]:
-    """Find the separation whose pairs are all off the solution in the same direction.
+    """Report the separation whose pairs differ most from the solution, in the same direction.
 
-    A single pair does not show it, and pairs of one separation agree with each other; what stands
-    still or changes pulls close pairs and far ones differently. So does what is no shift: nothing
-    is found where parts count differently, or frames have a linear motion, too.
+    Something that stands still or changes pulls close and distant pairs differently, by too little
+    to show in a single pair. Nothing is reported if parts have different weights, or if frames have
+    a linear motion, because that also makes separations differ.
     """
     if np.isfinite(frames.part_weight).any() or np.isfinite(frames.linear).any():
         return
@@ -232,7 +235,7 @@ def find_biased_separations(
     worst: tuple[float, int, float] | None = None
     for separation in np.unique(np.abs(apart[used])).tolist():
         rows = used & (np.abs(apart) == separation)
-        if rows.sum() < FEWEST_OF_LAG:
+        if rows.sum() < FEWEST_OF_SEPARATION:
             continue
         direction = np.sign(apart[rows])[:, None]
         residual, shift = frames.residual[rows] * direction, pairs.shift[rows] * direction
@@ -240,7 +243,7 @@ def find_biased_separations(
         size = float(np.linalg.norm(offset))
         share = size / max(float(np.linalg.norm(shift.mean(axis=0))), 1e-9)
         certain = bool((np.abs(offset) > OFF_ERRORS * error).any())
-        if certain and size > OFF_PX and share > OFF_PART and (worst is None or share > worst[0]):
+        if certain and size > OFF_PX and share > OFF_SHARE and (worst is None or share > worst[0]):
             worst = share, separation, size
     if worst is not None:
         share, separation, size = worst

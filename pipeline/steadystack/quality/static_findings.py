@@ -1,4 +1,4 @@
-"""The findings about what stands still in the camera, and pulls shifts towards zero."""
+"""The findings on what stands still in the camera, and pulls shifts towards zero."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from steadystack.model import Finding, FixedPatternEffect, ProbeCheck, Reason, T
 from steadystack.quality.advice import AdviceSettings
 
 # A fixed pattern is reported if it shortens shifts by more than this many pixels, this many
-# standard errors and this share of them; it wins if it leaves less than that share of a shift.
+# standard errors and this share of them; it wins if less than the last share of a shift remains.
 PULL_PX, PULL_ERRORS, PULL_SHARE, WINS = 0.02, 4.0, 0.05, 0.5
-# Pairs across the jumps of a series that rests lose this share of their NCC where what stands still
-# may have pulled them, and their shifts without it are not known well enough to say by how much.
+# In a series that rests between jumps, pairs across jumps lose this share of their NCC if a fixed
+# pattern may pull them by an amount that their shifts without it do not determine.
 JUMPS_LOSE = 0.018
-# What moves in at most this share of the frame may as well be an object.
+# A scene that moves in at most this share of the frame may as well be an object.
 MAJORITY = 0.5
-# At rest, a changing scene and noise look like a shortened shift: the pull must be more px.
+# At rest, a changing scene and noise look like a shortened shift: the pull must be larger, px.
 PULL_AT_REST_PX = 0.15
-# At rest, what changes over most of the frame is this much of its detail.
+# At rest, changes over most of the frame are reported above this share of its detail.
 CHANGES = 0.04
-# In a few frames, what their shifts leave unexplained is at least this much of it. (Of 256 random
-# series of 2 to 12 frames with faults whose shifts were right, ten were told for this alone, mostly
-# of living features; of 27 with something that stood still whose shifts were wrong, 23.)
+# In series of few frames, what shifts leave unexplained is reported above this share of the detail.
+# (Of 256 random series of 2 to 12 frames with faults but right shifts, ten were reported for this
+# alone, mostly for living features; of 27 with something that stood still and wrong shifts, 23.)
 UNEXPLAINED = 0.01
-# Where a fixed pattern is estimated, it takes what of the scene it cannot be told from with it:
-# errors are those stated over the share that it leaves, about, from 1.9 at 0.5 to 15 at 0.01.
+# An estimated fixed pattern also removes the part of the scene that cannot be separated from it:
+# errors are about the stated ones over the share that remains, from 1.9 at 0.5 to 15 at 0.01.
 SEPARABLE, LEAST_SEPARABLE = 0.7, 0.01
-# In coarse detail, where that moves further. (Of 128 random series that were right one was above
-# this, and of 27 that a fine pattern made wrong 26; of 38 that were right under light that moves
-# three were, two of them above the second.)
+# Stated errors by which coarse detail moves further ("check" and worse), and px. (Of 128 random
+# series that were right one was above the first, and of 27 that a fine pattern made wrong 26; of 38
+# that were right under moving light three were, two of them above the second.)
 HELD_BACK, HELD_BACK_FAR, HELD_BACK_PX = 2.5, 4.0, 0.05
-# With equally bright planes, where of their brightness so many times more is left, squared, if it
-# moves than if it stands still. (Of 50 volumes that do not darken this was 0.7 at most.)
+# Stated errors by which equally bright planes change shifts, and `ProbeCheck.plane_light`. (The
+# latter was 0.7 at most in 50 volumes that do not darken.)
 UNEVEN, STILL_LIGHT = 1.5, 4.0
 
 
 def is_pulled(effect: FixedPatternEffect) -> bool:
-    """Whether something stands still indeed, and makes shifts clearly too small."""
+    """Whether something certainly stands still, and makes shifts clearly too small."""
     least = PULL_AT_REST_PX if is_at_rest(effect) else PULL_PX
     pull = effect.without_it - effect.with_it
     told = max(least, PULL_ERRORS * effect.error, PULL_SHARE * effect.without_it)
@@ -47,7 +47,7 @@ def is_pulled(effect: FixedPatternEffect) -> bool:
 def advise_on_fixed_pattern(
     effect: FixedPatternEffect | None, advice: AdviceSettings
 ) -> Iterator[Finding]:
-    """Find out whether something that stands still in the camera makes shifts too small."""
+    """Report something that stands still in the camera and makes shifts too small."""
     if effect is not None and is_pulled(effect):
         pull = effect.without_it - effect.with_it
         wins = effect.with_it < WINS * effect.without_it and pull > PULL_AT_REST_PX
@@ -71,13 +71,13 @@ def advise_on_fixed_pattern(
         )
 
 
-def advise_on_what_may_win(
+def advise_on_possible_pull(
     effect: FixedPatternEffect | None, advice: AdviceSettings
 ) -> Iterator[Finding]:
-    """Find out whether what stands still may outweigh the scene, though no pull was found.
+    """Report that something that stands still may outweigh the scene, although no pull was found.
 
-    Most of the frame changes while nothing seems to move, or beside what shifts explain, or most
-    pairs say nothing without it.
+    That is if most of the frame changes while nothing seems to move, or in ways that shifts do not
+    explain; if most pairs have no shift without it; or if an estimated pattern is not separable.
     """
     if effect is None:
         return
@@ -103,7 +103,8 @@ def advise_on_what_may_win(
             f"only {effect.separable_share:.0%} of the detail by which shifts are found moves far "
             "enough to be told from what stands still, which was estimated from the same frames; "
             "stated errors are widened accordingly: give an image of what stands still "
-            "(preprocess.fixed_pattern), or of fine detail leave it in and set preprocess.low_pass",
+            "(preprocess.fixed_pattern), or, if it is fine detail, leave it in and set "
+            "preprocess.low_pass",
         )
     if effect.unexplained > UNEXPLAINED:
         yield Finding(
@@ -117,9 +118,9 @@ def advise_on_what_may_win(
 
 
 def advise_on_jumps(effect: FixedPatternEffect | None, advice: AdviceSettings) -> Iterator[Finding]:
-    """Find out whether jumps may be pulled by what stands still, where no pull was found.
+    """Report that something that stands still may pull jumps, although no pull was found.
 
-    It is not known to be: moved by these shifts, the mean may yet not be blurred.
+    This is not certain: moving the frames by these shifts may not blur their mean.
     """
     if effect is not None and effect.certain and effect.loss > JUMPS_LOSE:
         yield Finding(
@@ -132,37 +133,37 @@ def advise_on_jumps(effect: FixedPatternEffect | None, advice: AdviceSettings) -
 
 
 def advise_on_repeats(effect: FixedPatternEffect | None) -> Iterator[Finding]:
-    """Find out whether frames repeat parts of others bit by bit, which shifts them by nothing."""
+    """Report frames that repeat parts of others exactly, where shifts are pulled towards zero."""
     if effect is not None and effect.repeated:
         yield Finding(
             Trust.CHECK,
             Reason.REPEATED_BLOCKS,
-            f"frames repeat the ones before bit by bit in blocks, {effect.repeated:.0%} of their "
-            "detail: a codec or a recorder skipped what hardly changed, which holds shifts back "
+            f"frames repeat blocks of earlier ones exactly, {effect.repeated:.0%} of their detail: "
+            "a codec or a recorder skipped what hardly changed, which pulls shifts towards zero "
             "(stated errors are widened by that): record without loss, or every frame by itself",
         )
 
 
 def is_held_back(probes: ProbeCheck | None) -> bool:
-    """Whether pairs move further in coarse detail, by more than is stated."""
+    """Whether pairs move further in coarse detail, by clearly more than the stated error."""
     if probes is None:
         return False
     return probes.coarse_excess > HELD_BACK and probes.coarse_pull > HELD_BACK_PX
 
 
 def is_held_along_z(probes: ProbeCheck | None) -> bool:
-    """Whether light that falls off along z changes pairs of volumes by more than is stated."""
+    """Whether light that varies along z changes shifts by clearly more than the stated error."""
     if probes is None or probes.plane_light <= STILL_LIGHT:
         return False
     return probes.plane_excess > UNEVEN and probes.plane_pull > HELD_BACK_PX
 
 
-def advise_on_what_holds_back(
+def advise_on_pulled_probes(
     probes: ProbeCheck, advice: AdviceSettings, worst: Trust, *, is_sharper: bool
 ) -> Iterator[Finding]:
-    """Find out whether fine detail, or light along z, holds probe pairs back; up to two findings.
+    """Report fine detail, or light along z, that pulls pairs towards zero; up to two findings.
 
-    `worst` is how bad that may be; `is_sharper`: moving the frames makes their mean sharper.
+    `worst` is the worst verdict; `is_sharper`: moving the frames makes their mean sharper.
     """
     if is_held_back(probes):
         yield Finding(

@@ -1,4 +1,4 @@
-"""The pairs that fit worst, read again to be looked at."""
+"""Find the pairs that fit worst, and read them again for close-ups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from steadystack.ncc import CachedMask, MaskedImage
 from steadystack.register import masked_ncc
 from steadystack.warp import move
 
-# Pairs with these statuses have nothing to look at.
+# Pairs with these statuses have nothing to show.
 NOTHING_TO_SEE = (
     PairStatus.UNMEASURED,
     PairStatus.FLAT,
@@ -25,9 +25,8 @@ NOTHING_TO_SEE = (
 def find_worst_pairs(table: PairTable, frames: FrameTable, count: int = 10) -> NDArray[np.intp]:
     """Find the rows of the pairs that fit worst, some of every kind.
 
-    The kinds are the pairs that the solve rejects and those that it uses, sorted by their residual
-    in deviations, and, for every status of a pair without a shift, the pairs with it, sorted by
-    their NCC.
+    The kinds are the pairs that the solve rejects and those that it uses, largest residual in
+    standard deviations first, and the pairs with each status without a shift, highest NCC first.
     """
     size = np.sqrt((frames.residual**2).sum(axis=1))
     std = np.sqrt((table.shift_std**2).sum(axis=1))
@@ -53,9 +52,9 @@ def find_worst_pairs(table: PairTable, frames: FrameTable, count: int = 10) -> N
 def make_close_ups(
     source: FrameSource, method: Method, table: PairTable, frames: FrameTable, count: int = 10
 ) -> tuple[CloseUp, ...]:
-    """Make close-ups of the pairs that fit worst: images as they were correlated, and surfaces.
+    """Make close-ups of the pairs that fit worst: images as correlated, and NCC surfaces.
 
-    Of frames that are cut into blocks the middle block is shown.
+    If frames are cut into blocks, the middle block is shown.
     """
     block = len(method.search.blocks) // 2
     camera_images = read_camera_images(method, source.frame_shape, block)
@@ -82,7 +81,7 @@ def make_close_ups(
 
 
 def _make_full_mask(method: Method, block: int) -> CachedMask:
-    """A mask of a block in which all pixels are valid."""
+    """Make a mask of a block in which all pixels are valid."""
     return CachedMask(np.ones(method.search.blocks[block].moving_shape, bool))
 
 
@@ -129,7 +128,7 @@ def _make_close_up(
 
 
 def _flatten(image: MaskedImage) -> Image:
-    """The values of an image (y, x), NaN where not valid; of a volume their mean along z."""
+    """Make an image (y, x) with NaN where not valid; of a volume, the mean along z."""
     values = np.where(image.mask.pixels, image.values, np.nan)
     while values.ndim > 2:
         count = np.isfinite(values).sum(axis=0)
