@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from steadystack.motion.fit_tasks import move_by_field, smooth_further
 from steadystack.motion.local_pairs import BoxGrid, measure_boxes
-from steadystack.motion.moved_images import move_by_field, smooth_further
 from steadystack.parts import SmoothedMask, make_score_image
 from steadystack.warp import LocalField, make_nodes
 from support.scenes import Scene, ellipse

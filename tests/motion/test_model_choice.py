@@ -12,7 +12,7 @@ from steadystack.model import LocalMotion
 from steadystack.motion import ModelChoice, choose_model, model_choice
 from steadystack.motion.local_pairs import BoxGrid
 from steadystack.motion.local_prior import BoxShifts, estimate_prior
-from steadystack.motion.model_choice import (
+from steadystack.motion.strengths import (
     LocalStrength,
     Strength,
     measure_local_strength,

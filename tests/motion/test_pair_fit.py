@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from steadystack.motion.fit_tasks import move_score_image, smooth_further
 from steadystack.motion.generators import exponentiate, make_generators
-from steadystack.motion.moved_images import move_score_image, smooth_further
 from steadystack.motion.pair_fit import _weigh, choose_cell_sides, fit_pair
 from steadystack.parts import SmoothedMask, compute_jackknife_std, make_score_image
 from support.scenes import Scene, ellipse

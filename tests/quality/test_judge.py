@@ -23,7 +23,7 @@ from steadystack.model import (
     Trust,
 )
 from steadystack.motion import ModelChoice, UnmodelledMotion
-from steadystack.motion.model_choice import Strength
+from steadystack.motion.strengths import Strength
 from steadystack.quality import AdviceSettings, judge_series
 from steadystack.solve import solve_shifts
 from support.scenes import Scene, ellipse

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from steadystack.measure import Method
 from steadystack.model import FrameSource
-from steadystack.motion.fit_tasks import FrameReader, MovedPairs, iterate_pairs
-from steadystack.motion.moved_images import move_by_field
+from steadystack.motion.fit_tasks import FrameReader, MovedPairs, iterate_pairs, move_by_field
 from steadystack.motion.pair_fit import match_contrast
 from steadystack.parts import PartGrid, ScoreImage, compute_scores
 from steadystack.warp import LocalField
