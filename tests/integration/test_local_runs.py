@@ -17,7 +17,7 @@ from steadystack.checks import PROBES
 from steadystack.dataset import load_shifts, read_frames
 from steadystack.model import LocalStatus
 from steadystack.outputs import write_stack
-from steadystack.quality.assessment import widen_errors
+from steadystack.quality import widen_errors
 from steadystack.solve.gaps import interpolate_missing
 from support.local import bent_series
 from support.moved_points import Scene06

@@ -251,7 +251,7 @@ def test_what_a_linear_model_leaves_is_told_once():
     grows = UnmodelledMotion(left)
     (finding,) = judge_series(table, frames, advice=rigid, unmodelled=grows).findings
     assert (finding.trust, finding.code) == (Trust.CHECK, "turning")
-    assert "they also scale by 0.06 px (" in finding.words
+    assert "seem to scale by 0.06 px (" in finding.words
     assert finding.words.endswith("set motion: {model: similarity}")
     turns = LocalMotion(12, 9, 4, 0.9, "top left", linear=True, suits="affine")
     (finding,) = judge_series(table, frames, advice=rigid, motion=turns, unmodelled=grows).findings

@@ -26,6 +26,7 @@ from steadystack.motion.strengths import (
     MODELS,
     LocalStrength,
     Strength,
+    UnmodelledMotion,
     measure_local_strength,
     measure_strengths,
 )
@@ -70,6 +71,12 @@ class ModelChoice:
     def is_unknown(self) -> bool:
         """Whether the model could not be chosen, as the motion of parts is not known."""
         return not self.strengths and self.reason == UNKNOWN
+
+    @property
+    def unmodelled(self) -> UnmodelledMotion | None:
+        """What frames may do beyond a translation that nothing spoke against; None: not known."""
+        is_plain = self.model == "translation" and not self.reason
+        return UnmodelledMotion(self.strengths) if is_plain else None
 
     def dump(self) -> str:
         """Write the choice as JSON, for the attribute of the dataset."""

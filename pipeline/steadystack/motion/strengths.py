@@ -19,15 +19,17 @@ from steadystack.solve import GraphFit
 
 # A kind of motion is significant if it differs between frames by this much, px, root mean square
 # over the pixels of a frame, and by this many of its standard deviations.
-LEAST_PX, LEAST_STD = 0.1, 5.0
+LEAST_PX, LEAST_STD = 0.05, 5.0
 FEWEST_FRAMES = 4
-# What a model leaves of other kinds is reported above this, px, and `LEAST_STD`.
-UNMODELLED_PX = 0.05
+# Motion that a model lacks is reported from so many of its standard deviations on. (Of 100 series
+# without it, but for large objects and other reasons to look, none had more than 2.1.)
+REPORTED_STD = 3.5
 # Motion is local and smooth if, beyond linear motion, this share of the boxes moves like the boxes
-# around it (and by at least this share, of squares, of the box that moves most), and if what boxes
-# move individually is at most this share of that. An object moves few boxes; features that come and
-# go move boxes individually.
+# around it (and by at least this share, of squares, of the box that moves most), if what boxes move
+# individually is at most this share of that, and if it is this much, px. An object moves few boxes;
+# features that come and go move boxes individually.
 MOST_FOLLOW, LEAST_OF_MOST, MOST_ALONE = 0.5, 0.04, 0.6
+LEAST_LOCAL_PX = 0.1
 BOXES_PER_TERM = 3  # fewest known boxes, per term of a linear motion along an axis
 LINEAR_STEPS = 12
 KINDS = ("turn", "scale", "shear")
@@ -73,7 +75,7 @@ class UnmodelledMotion:
         return {
             kind: each
             for kind, each in self.strengths.items()
-            if each.size > UNMODELLED_PX and each.size > LEAST_STD * each.std
+            if each.size > LEAST_PX and each.size > REPORTED_STD * each.std
         }
 
     @property
@@ -102,7 +104,7 @@ class LocalStrength:
     def is_seen(self) -> bool:
         """Whether it is a smooth motion of most of the frame."""
         is_smooth = self.alone <= MOST_ALONE * self.size and self.following >= MOST_FOLLOW
-        return is_smooth and self.size > LEAST_PX
+        return is_smooth and self.size > LEAST_LOCAL_PX
 
 
 def measure_strengths(seen: GraphFit, ndim: int) -> dict[str, Strength]:
@@ -160,7 +162,7 @@ def measure_local_strength(grid: BoxGrid, boxes: BoxShifts, prior: Prior) -> Loc
         beside.append(np.where(known, left - left.sum(axis=0) / count, 0))
     own, shared = ((beside[0] * moves).sum(axis=(0, 2)) / count[:, 0] for moves in beside)
     alone = own - noise - shared
-    follow = shared > np.maximum(max(LEAST_PX**2, LEAST_OF_MOST * shared.max()), alone)
+    follow = shared > np.maximum(max(LEAST_LOCAL_PX**2, LEAST_OF_MOST * shared.max()), alone)
     size, left = (max(float(power[seen].mean()), 0.0) ** 0.5 for power in (shared, alone))
     return LocalStrength(size, left, float(follow[seen].mean()))
 

@@ -1,6 +1,7 @@
 """Judge a run by its tables and the results of its checks: findings, advice, the verdict.
 
 - `assessment`: the verdict on a dataset
+- `widening`: widens stated errors to what the checks found
 - `judge`: the verdict on tables, and the findings on frames
 - `pair_findings`: the findings on pairs
 - `check_findings`: the findings from the checks

@@ -1,6 +1,7 @@
 from .advice import AdviceSettings
-from .assessment import edit_shifts, judge_stored, verdict, widen_errors
+from .assessment import edit_shifts, judge_stored, verdict
 from .judge import LARGE_ERROR_PX, judge_series
+from .widening import widen_errors
 from .worst_pairs import make_close_ups
 
 __all__ = [

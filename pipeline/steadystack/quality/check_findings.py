@@ -195,8 +195,8 @@ def advise_on_unmodelled_motion(
         yield Finding(
             Trust.CHECK,
             Reason.TURNING,
-            f"the frames stretch beyond the {advice.motion} motion of the whole: they also {does} "
-            "(root mean square of their pixels), so that this is only the best such motion"
+            f"the frames seem to {does} (root mean square of their pixels) beyond their motion by "
+            f"the model {advice.motion}, which is then only the best of its kind"
             f"{advice.advise_on_turning(motion.suits)}",
         )
 

@@ -111,7 +111,8 @@ def judge_series(
     is_told = bool(outvoted) or (parts is not None and parts.is_all)
     strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))
     if Reason.TURNING not in {finding.code for finding in strange}:
-        strange += advise_on_unmodelled_motion(unmodelled, advice)
+        beyond = unmodelled or (choice.unmodelled if choice else None)
+        strange += advise_on_unmodelled_motion(beyond, advice)
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # sharp where still
     are_few = fixed_pattern is None or fixed_pattern.unexplained > 0  # too few for the check
