@@ -13,6 +13,7 @@ import xarray as xr
 import yaml
 import zarr
 from click.testing import CliRunner
+from scipy.ndimage import gaussian_filter
 
 import steadystack
 from steadystack import stages
@@ -388,3 +389,21 @@ def test_frames_that_turn_fast_and_stretch_beyond_their_model_are_told(model, sc
     advice = [f["words"] for f in json.loads(found.attrs["verdict_reasons"])]
     assert [f"motion: {{model: {suits}}}" in words for words in advice] == [True] * bool(suits)
     assert found.attrs["verdict"] == ("check" if suits else "good")
+
+
+@pytest.mark.parametrize(
+    ("seed", "size"), slow_but([(5, 0.3)], [(5, 0.0), (6, 0.0), (5, 0.3), (6, 0.3), (5, 0.5)])
+)
+def test_a_pattern_that_stands_still_while_frames_turn_shows_in_far_pairs(seed, size):
+    """With it, corners are off by 1 to 3 px, and the verdict was good."""
+    series = turned_series(seed, count=24, step=0.2, noise=0.05)
+    pattern = gaussian_filter(np.random.default_rng(seed).normal(size=series.frames.shape[1:]), 2)
+    frames = series.frames + size * pattern / pattern.std()
+    found = steadystack.estimate_shifts(
+        frames, motion={"model": "rigid"}, pairs={"width": 3}, **PLAIN
+    )
+    probes = json.loads(found.attrs["probe_check"])
+    told = "far_pairs" in [each["code"] for each in json.loads(found.attrs["verdict_reasons"])]
+    assert probes["separation"] > 3
+    assert told == (size > 0)
+    assert size or corner_errors(found, series).max() < 0.1

@@ -15,7 +15,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks.probing import EqualPlanes, Probe, compute_own_errors, list_boxes
+from steadystack.checks.probing import (
+    LEAST_ERROR,
+    EqualPlanes,
+    Probe,
+    compare_separations,
+    compute_own_errors,
+    list_boxes,
+)
 from steadystack.checks.sampling import (
     LEAST_SIDE,
     PARTS,
@@ -42,8 +49,7 @@ from steadystack.pairs import spread_evenly
 from steadystack.parts import compute_jackknife_std
 from steadystack.planning import Setup
 
-# Fewest pairs with a shift, of one separation; pairs for each of the other comparisons.
-FEWEST_OF_SEPARATION = 3
+# Pairs for each comparison but that of separations.
 FEW_PAIRS, FEWEST_PAIRS = 6, 4
 # Fine detail: sigma of the low-pass and of the high-pass, px.
 LOW_PASS, HIGH_PASS = 1.0, 10.0
@@ -55,7 +61,6 @@ EXCESS_OF_LIGHT = 1.0
 # Parts are left out if pairs without them differ from the shifts without these parts by less than
 # this share of their difference from the shifts of the whole.
 NEARER = 0.7
-LEAST_ERROR = 0.01  # px, added to stated errors in quadrature
 
 
 def check_probe_pairs(
@@ -79,7 +84,8 @@ def check_probe_pairs(
             check = _compare_coarse(ProbeCheck(pairs=0), probe, own, solved)
             return _compare_planes(check, probe, own, solved)
         whole = probe.measure(pairs)
-        check = _compare_separations(whole, solved)
+        apart = whole.moving - whole.reference
+        check = compare_separations(apart, whole.ok, *_find_differences(whole, solved))
         rows = spread_evenly(np.flatnonzero(whole.ok), FEW_PAIRS)
         if len(rows) < FEWEST_PAIRS:
             return check
@@ -164,21 +170,6 @@ def compute_pair_errors(solved: FrameTable, pairs: Ints) -> NDArray[np.float64]:
     left_out = np.zeros(solved.shift.shape) + solved.step_error
     change = np.abs(left_out[second] - left_out[first])
     return np.asarray(np.hypot(np.fmax(of_noise, of_parts), change), np.float64)
-
-
-def _compare_separations(measured: PairTable, solved: FrameTable) -> ProbeCheck:
-    """Find the separation whose pairs differ most from the solution, in stated errors."""
-    off, error = _find_differences(measured, solved)
-    apart = measured.moving - measured.reference
-    check = ProbeCheck(pairs=len(apart))
-    for separation in np.unique(apart).tolist():
-        rows = measured.ok & (apart == separation)
-        if rows.sum() >= FEWEST_OF_SEPARATION:
-            excess = float(np.sqrt(np.mean((off[rows] / error[rows]) ** 2)))
-            if excess > check.excess:
-                size = float(np.sqrt(np.mean((off[rows] ** 2).sum(axis=1))))
-                check = replace(check, separation=int(separation), off=size, excess=excess)
-    return check
 
 
 def _compare_ways(

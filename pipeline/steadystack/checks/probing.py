@@ -12,11 +12,13 @@ from steadystack.checks.sampling import MOST_FRAMES
 from steadystack.cluster import Engine, Failure, run_tasks
 from steadystack.measure import Method, find_cheapest_cell, find_pair_centres, measure_pairs
 from steadystack.model import (
+    Bools,
     ChangedFrames,
     Frame,
     FrameSource,
     Ints,
     PairTable,
+    ProbeCheck,
     RunError,
     Slices,
     find_finite_pixels,
@@ -27,6 +29,9 @@ from steadystack.readers import ValidFrames
 from steadystack.run_log import StageMeter
 from steadystack.solve import weigh_parts
 from steadystack.validity import BoxMask, Validity
+
+FEWEST_OF_SEPARATION = 3  # pairs with a result
+LEAST_ERROR = 0.01  # px, added to stated errors in quadrature
 
 
 @dataclass(frozen=True)
@@ -171,3 +176,24 @@ def list_boxes(region: Slices, parts: Sequence[int]) -> list[Slices]:
 def compute_own_errors(pairs: PairTable) -> NDArray[np.float64]:
     """Compute the errors of pairs, from noise or from their parts, the larger (pairs, axes), px."""
     return np.asarray(np.fmax(pairs.shift_std, compute_jackknife_std(pairs.part_step)))
+
+
+def compare_separations(
+    apart: Ints, measured: Bools, off: NDArray[np.float64], error: NDArray[np.float64]
+) -> ProbeCheck:
+    """Find the separation whose measured pairs differ most from the solution, in stated errors.
+
+    Parameters
+    ----------
+    apart, measured : (pairs,) separations, and whether a pair has a result
+    off, error : (pairs, axes) pixels, by how much it differs, and what is stated of that
+    """
+    check = ProbeCheck(pairs=len(apart))
+    for separation in np.unique(apart).tolist():
+        rows = measured & (apart == separation)
+        if rows.sum() >= FEWEST_OF_SEPARATION:
+            excess = float(np.sqrt(np.mean((off[rows] / error[rows]) ** 2)))
+            if excess > check.excess:
+                size = float(np.sqrt(np.mean((off[rows] ** 2).sum(axis=1))))
+                check = replace(check, separation=int(separation), off=size, excess=excess)
+    return check

@@ -16,7 +16,15 @@ from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_moving_parts
 from steadystack.checks.pilot import check_other_conditionings
 from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
-from steadystack.checks.sampling import MOST_FRAMES, KeptFrames, crop_to_middle, sample_pairs
+from steadystack.checks.probing import LEAST_ERROR, compare_separations
+from steadystack.checks.sampling import (
+    MOST_FRAMES,
+    KeptFrames,
+    crop_to_middle,
+    find_known,
+    sample_pairs,
+    select_probe_pairs,
+)
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine, Failure, run_tasks
 from steadystack.measure import Sample, has_shift
@@ -27,10 +35,12 @@ from steadystack.model import (
     FrameTable,
     LocalMotion,
     PairTable,
+    ProbeCheck,
 )
 from steadystack.motion import (
     LINEAR_MODELS,
     UnmodelledMotion,
+    compare_pairs,
     measure_linear_once,
     measure_strengths,
 )
@@ -235,8 +245,8 @@ def check_linear_motion(
 ) -> dict[str, str]:
     """Repeat checks with the linear, or local, motion of frames; attributes of the dataset.
 
-    `found` are the results of the checks on shifts alone. Those of distant pairs are dropped, as
-    such frames turn, and so is what shifts leave unexplained in a few frames.
+    `found` are the results of the checks on shifts alone. Those of distant pairs, which turn, are
+    replaced, and what shifts leave unexplained in a few frames is dropped.
     """
     as_it_is, source = setup, KeptFrames(setup.series.source)
     setup = replace(setup, series=replace(setup.series, source=source))
@@ -246,11 +256,38 @@ def check_linear_motion(
         UNMODELLED: partial(_measure_unmodelled_motion, as_it_is, table, solved, client),
     }
     if not setup.config.motion.is_local:  # shifts stay as they are
-        again |= {SHARPNESS: partial(check_sharpness, setup, solved), PROBES: lambda: None}
+        again |= {
+            SHARPNESS: partial(check_sharpness, setup, solved),
+            PROBES: partial(_check_far_pairs, as_it_is, table, solved, client),
+        }
     pattern = json.loads(found.get(FIXED_PATTERN_EFFECT, "null"))
     if pattern and pattern.get("unexplained"):
         found = {**found, FIXED_PATTERN_EFFECT: json.dumps({**pattern, "unexplained": 0.0})}
     return {**found, **_write(_make(again), read_failed_checks(found))}
+
+
+def _check_far_pairs(
+    setup: Setup, table: PairTable, solved: FrameTable, client: Engine
+) -> ProbeCheck | None:
+    """Compare pairs with larger separations than the run's with the linear motion of frames.
+
+    What stands still in the camera is moved apart with these frames, and does not pull them. None
+    if there are no such pairs, or if some images are each other's negatives.
+    """
+    pairs = select_probe_pairs(table, find_known(solved))
+    if not len(pairs) or (table.ncc[table.ok] < 0).any():
+        return None
+    off, error = compare_pairs(
+        setup.series.source,
+        pairs,
+        solved,
+        setup.method,
+        setup.config.motion.model,
+        pixel_size=setup.series.comparable_sizes,
+        client=client,
+    )
+    known = np.asarray(np.isfinite(off / error).all(axis=1))
+    return compare_separations(np.diff(pairs)[:, 0], known, off, np.hypot(error, LEAST_ERROR))
 
 
 def _measure_unmodelled_motion(

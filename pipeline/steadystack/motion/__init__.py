@@ -12,7 +12,7 @@
 from steadystack.motion.generators import find_simplest_model, make_generators
 from steadystack.motion.local_motion import solve_local_motion
 from steadystack.motion.model_choice import MOTION_CHOICE, ModelChoice, choose_model
-from steadystack.motion.series_motion import measure_linear_once, solve_motion
+from steadystack.motion.series_motion import compare_pairs, measure_linear_once, solve_motion
 from steadystack.motion.strengths import LINEAR_MODELS, UnmodelledMotion, measure_strengths
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "ModelChoice",
     "UnmodelledMotion",
     "choose_model",
+    "compare_pairs",
     "find_simplest_model",
     "make_generators",
     "measure_linear_once",

@@ -130,6 +130,30 @@ def fit_pairs(task: PairsToFit, source: FrameSource, method: Method) -> FittedPa
     return fitted
 
 
+def fit_all(
+    task: PairsToFit, source: FrameSource, client: Engine, shared: Sequence[Any]
+) -> FittedPairs:
+    """Fit all pairs, in tasks."""
+
+    def cut(rows: NDArray[np.intp]) -> PairsToFit:
+        frames = np.unique(task.pairs[rows])
+        return replace(
+            task,
+            pairs=task.pairs[rows],
+            inverted=task.inverted[rows],
+            frames=frames,
+            linear=task.linear[frames],
+            shift=task.shift[frames],
+        )
+
+    whole = FittedPairs.unknown(len(task.pairs), task.columns, len(task.middle))
+    for rows, answer in run_in_groups(
+        fit_pairs, task.pairs, cut, source.frame_shape, client, shared
+    ):
+        whole.step[rows], whole.group_step[rows] = answer.step, answer.group_step
+    return whole
+
+
 def iterate_pairs(
     pairs: NDArray[np.int64], move: Callable[[int], ScoreImage | None]
 ) -> Iterator[tuple[int, ScoreImage, ScoreImage]]:

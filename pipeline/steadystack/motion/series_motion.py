@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +29,7 @@ from steadystack.model import (
 from steadystack.motion.fit_tasks import (
     FittedPairs,
     PairsToFit,
-    fit_pairs,
-    run_in_groups,
+    fit_all,
     share_with_tasks,
 )
 from steadystack.motion.generators import (
@@ -122,7 +120,7 @@ def solve_motion(
     for number in range(MOST_ROUNDS):
         rows = choose_pairs(pairs, shift, frames.component, only_near=not number)
         task = _make_task(pairs, rows, linear, shift, generators, shape)
-        now = _solve(rows, task, _fit_all(task, source, client, shared), anchor, robust)
+        now = _solve(rows, task, fit_all(task, source, client, shared), anchor, robust)
         move = np.nan_to_num(now.move)
         linear = exponentiate(move[:, : len(generators)], generators) @ linear
         shift = shift + move[:, len(generators) :]
@@ -161,8 +159,60 @@ def measure_linear_once(
     rows = choose_pairs(pairs, shift, frames.component, only_near=not known.any())
     generators = make_generators(model, shape, pixel_size)
     task = _make_task(pairs, rows, linear, shift, generators, shape)
-    fitted = _fit_all(task, source, client, share_with_tasks(source, method, client))
+    fitted = fit_all(task, source, client, share_with_tasks(source, method, client))
     return _solve(rows, task, fitted, anchor, robust).linear
+
+
+def compare_pairs(
+    source: FrameSource,
+    ends: Ints,
+    frames: FrameTable,
+    method: Method,
+    model: str,
+    *,
+    pixel_size: Sequence[float] | None = None,
+    client: Engine = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Measure the motion that remains in pairs of frames moved by their known linear motion.
+
+    Parameters
+    ----------
+    ends : (pairs, 2), frames whose linear motion is known
+    method, model, pixel_size, client : as in `solve_motion`
+
+    Returns
+    -------
+    left, error : (pairs, coefficients) of turns, magnification if the model has it, and shifts:
+        pixels, and the standard deviations from the pair and from both frames. NaN: not measured
+
+    Raises
+    ------
+    RunError
+        If a task fails.
+    """
+    shape, count = source.frame_shape, len(frames.shift)
+    generators, turns = make_generators(model, shape, pixel_size), count_turns(len(shape))
+    middle, inverted = find_middle(shape), np.zeros(len(ends), bool)
+    task = PairsToFit(
+        np.asarray(ends),
+        inverted,
+        np.arange(count),
+        frames.linear,
+        frames.shift,
+        middle,
+        generators,
+    )
+    fitted = fit_all(task, source, client, share_with_tasks(source, method, client))
+    kinds = min(turns + 1, len(generators))
+    taken = [*range(kinds), *range(len(generators), task.columns)]
+    rotation = frames.rotation_std[:, None] if turns == 1 else frames.rotation_vector_std
+    stated = [rotation / compute_turn_rates(generators), frames.shift_std]
+    if kinds > turns:
+        scale = frames.scale_std / compute_scale(frames.linear) / generators[turns, 0, 0]
+        stated.insert(1, scale[:, None])
+    of_frames = np.concatenate(stated, axis=1)[task.pairs]
+    own = compute_jackknife_std(fitted.group_step)[:, taken]
+    return fitted.step[:, taken], np.sqrt(own**2 + (of_frames**2).sum(axis=1))
 
 
 def _make_task(
@@ -198,30 +248,6 @@ def choose_pairs(
         ).tocsr()
         usable &= apart <= NEAR * csgraph.minimum_spanning_tree(graph).data.max(initial=1)
     return np.flatnonzero(usable)
-
-
-def _fit_all(
-    task: PairsToFit, source: FrameSource, client: Engine, shared: Sequence[Any]
-) -> FittedPairs:
-    """Fit all pairs, in tasks."""
-
-    def cut(rows: NDArray[np.intp]) -> PairsToFit:
-        frames = np.unique(task.pairs[rows])
-        return replace(
-            task,
-            pairs=task.pairs[rows],
-            inverted=task.inverted[rows],
-            frames=frames,
-            linear=task.linear[frames],
-            shift=task.shift[frames],
-        )
-
-    whole = FittedPairs.unknown(len(task.pairs), task.columns, len(task.middle))
-    for rows, answer in run_in_groups(
-        fit_pairs, task.pairs, cut, source.frame_shape, client, shared
-    ):
-        whole.step[rows], whole.group_step[rows] = answer.step, answer.group_step
-    return whole
 
 
 def _solve(

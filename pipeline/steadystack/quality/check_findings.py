@@ -264,10 +264,11 @@ def advise_on_probes(
     yield from advise_on_pulled_probes(probes, advice, worst, is_sharper=is_sharper)
     if probes.excess > FAR:
         spoils = probes.excess > TOO_FAR and probes.off > TOO_FAR_PX
+        what = "shifts" if advice.motion in ("translation", "local") else f"{advice.motion} motion"
         yield Finding(
             worst if spoils else Trust.CHECK,
             Reason.FAR_PAIRS,
-            f"pairs {probes.separation} frames apart are off the shifts by {probes.off:.2f} px, "
+            f"pairs {probes.separation} frames apart are off the {what} by {probes.off:.2f} px, "
             f"{probes.excess:.1f} times the stated error, which is widened accordingly: "
             f"something changes or stands still: {advice.far_pairs}",
         )

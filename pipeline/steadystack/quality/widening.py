@@ -41,7 +41,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     that was separated from an estimated fixed pattern. If pairs without a fixed pattern, in coarse
     detail or with equally bright planes show that shifts, relative to the anchor's, are pulled
     towards zero by a share of them, that is added to the errors; and so are errors from a video
-    codec, which displaces frames and the anchor, and from frames that repeat parts of others.
+    codec, which displaces frames and the anchor, and from frames that repeat parts of others. Of
+    errors of linear motion, the excess is a factor, too.
     """
     found = json.loads(attributes.get(PROBES, "null"))
     probes, lost = ProbeCheck(**found) if found else ProbeCheck(0), 0.0
@@ -80,4 +81,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
         frames,
         shift_std=np.hypot(std, np.where(frames.shift_std > 0, beside, 0.0)),
         local_shift_std=np.hypot(local_std, np.where(local_std > 0, beside, 0.0)),
+        linear_std=frames.linear_std * excess,
+        rotation_std=frames.rotation_std * excess,
+        rotation_vector_std=frames.rotation_vector_std * excess,
+        scale_std=frames.scale_std * excess,
     )
