@@ -50,6 +50,16 @@ def test_a_second_run_is_told_who_holds_the_output_and_a_dead_one_holds_nothing(
         pass
 
 
+def test_folders_that_were_made_for_a_lock_do_not_outlast_what_is_refused(tmp_path):
+    path = tmp_path / "new" / "deep" / "frames.csv"
+    with pytest.raises(InputError), get_place(path).holding_lock(leases.TARGET):
+        raise InputError("refused")
+    assert not list(tmp_path.iterdir())
+    with get_place(path).holding_lock(leases.TARGET):
+        path.with_name("theirs").touch()
+    assert [each.name for each in path.parent.iterdir()] == ["theirs"]
+
+
 @pytest.mark.parametrize("key", ["", "report"])
 def test_a_file_of_others_in_the_place_of_the_lock_stays(tmp_path, key):
     path, file = str(tmp_path / "s.zarr"), tmp_path / ".s.zarr.lock"

@@ -53,6 +53,7 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
     output = Path(path)
     file = output.with_name(f".{output.name}.lock")
     _check_own(file)
+    new_folders = [folder for folder in output.parents if not folder.exists()]  # innermost first
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = _acquire(file)
@@ -81,6 +82,8 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
         if key:  # one that opened it meanwhile finds that it is deleted, and has no lock
             with suppress(OSError):
                 file.unlink()
+                for folder in new_folders:
+                    folder.rmdir()  # it is not empty, unless the output was refused
         lock.release()
 
 
