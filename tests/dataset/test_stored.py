@@ -118,6 +118,8 @@ def test_what_lies_in_a_netcdf_beside_its_columns_is_named(tmp_path, dataset, wh
     for replace_it in (check_holds_no_more, lambda path: save_shifts(dataset, path)):
         with pytest.raises(InputError, match=r"s\.nc/tracks was not written .* set another out"):
             replace_it(path)
+    with pytest.raises(InputError, match=r"not written .* or choose another path"):
+        save_shifts(dataset, path, at_once=True)  # as an export, which has no output.shifts
     with h5netcdf.File(path) as file:
         assert "tracks" in (file.variables if what == "variable" else file.groups)
 

@@ -55,14 +55,15 @@ def save_shifts(dataset: xr.Dataset, path: str, *, at_once: bool = False) -> Non
 
     An existing dataset is replaced in one step, so that it can be read at any time, even if a
     process dies. Digests of the content are written, too, for `load_shifts` to check. Raises
-    InputError if the existing one contains additions, see `check_holds_no_more`. With `at_once` a
-    full disk leaves nothing to continue with.
+    InputError if the existing one contains additions, see `check_holds_no_more`. With `at_once`,
+    for a path that is no setting, a full disk leaves nothing to continue with.
 
     The group is of Zarr format 2: text coordinates and consolidated metadata are part of that
     format, so that every xarray opens it in one step and without a warning.
     """
     dataset = add_digests(dataset)
-    check_holds_no_more(path, dataset)
+    way_out = "choose another path" if at_once else "set another output.shifts"
+    check_holds_no_more(path, dataset, way_out)
     try:
         if path.endswith(".nc"):
             _write_netcdf(dataset, path)
