@@ -35,6 +35,12 @@ def scene(truth):
     return frames + noise(frames, 0.15)
 
 
+@pytest.fixture
+def short(scene):
+    """As many frames as show a pull."""
+    return scene[:32]
+
+
 # Nothing for a pilot to find.
 AS_IT_IS = {"low_pass": None, "high_pass": None}
 ALONE = {"defects": None, "parts": None, "preprocess": AS_IT_IS}
@@ -63,11 +69,12 @@ def rms(found, truth):
 # The cure
 
 
-def test_a_static_image_that_wins_is_found_and_taken_away(truth, scene, no_far_pairs):
+def test_a_static_image_that_wins_is_found_and_taken_away(truth, scene, no_far_pairs, monkeypatch):
     spoiled = scene + 1.2 * make_pattern()
-    clean = shifts_of(scene)
     raw = shifts_of(spoiled)
     cured = shifts_of(spoiled, preprocess={"fixed_pattern": "estimate"})
+    leave_out_checks(monkeypatch)
+    clean = shifts_of(scene)
     assert rms(clean, truth) < 0.02
     assert rms(raw, truth) > 3
     assert rms(cured, truth) < 2.5 * rms(clean, truth)
@@ -97,12 +104,12 @@ def test_a_pattern_that_multiplies_adds_to_the_logarithm(truth, scene):
     assert rms(shifts_of(spoiled, preprocess=how), truth) < 0.04
 
 
-def test_a_flat_field_and_a_static_image_go_together(truth, scene, tmp_path, unchecked):
+def test_a_flat_field_and_a_static_image_go_together(truth, short, tmp_path, unchecked):
     gain = 1 + 0.2 * make_pattern(seed=9)
     write_image(tmp_path / "flat.zarr", gain)
-    spoiled = (10 + scene + make_pattern()) * gain
+    spoiled = (10 + short + make_pattern()) * gain
     how = {"flat_field": str(tmp_path / "flat.zarr"), "fixed_pattern": "estimate"}
-    assert rms(shifts_of(spoiled, preprocess=how), truth) < 0.04
+    assert rms(shifts_of(spoiled, preprocess=how), truth[:32]) < 0.04
 
 
 def test_the_static_image_knows_the_mask(truth, scene, unchecked):
@@ -199,14 +206,14 @@ def effect(found):
     return FixedPatternEffect(**json.loads(found.attrs["fixed_pattern_effect"]))
 
 
-def test_a_pull_is_told_with_its_size(truth, scene, no_far_pairs):
-    found = shifts_of(scene + 0.45 * make_pattern())
+def test_a_pull_is_told_with_its_size(truth, short, no_far_pairs):
+    found = shifts_of(short + 0.45 * make_pattern())
     assert quality.verdict(found).trust is Trust.CHECK
     assert told(found)
     seen = effect(found)
     assert seen.certain
     assert seen.pairs == 32
-    true = np.abs(truth[8:] - truth[:-8]).mean()
+    true = np.abs(truth[8:32] - truth[:24]).mean()
     assert 0.2 * true < seen.with_it < seen.without_it
     assert seen.error < 0.25 * (seen.without_it - seen.with_it)
 
@@ -248,7 +255,8 @@ def test_little_or_blank_series_are_not_looked_at(scene):
     assert blank.attrs["fixed_pattern_effect"] == "null"
 
 
-def test_it_is_looked_for_once_and_kept(folder, monkeypatch, no_far_pairs):
+def test_it_is_looked_for_once_and_kept(folder, short, monkeypatch, no_far_pairs):
+    write_stack(folder / "stack.zarr", (short + make_pattern()).astype("f4"))
     config = settings(folder, preprocess=AS_IT_IS)
     measured = stages.measure(config)
     assert effect(measured).certain
@@ -261,16 +269,16 @@ def test_it_is_looked_for_once_and_kept(folder, monkeypatch, no_far_pairs):
         assert "pulls shifts towards zero" in kept.attrs["verdict_reasons"]
 
 
-def test_of_large_frames_the_middle_is_looked_at(truth, scene, monkeypatch, no_far_pairs):
+def test_of_large_frames_the_middle_is_looked_at(short, monkeypatch, no_far_pairs):
     monkeypatch.setattr("steadystack.checks.sampling.CHECK_PIXELS", 48 * 52)
-    assert told(shifts_of(scene + make_pattern()))
-    assert not told(shifts_of(scene))
+    assert told(shifts_of(short + make_pattern()))
+    assert not told(shifts_of(short))
 
 
 # Contrast
 
 
-def test_gains_and_offsets_of_frames_change_nothing(truth, scene):
+def test_gains_and_offsets_of_frames_change_nothing(scene):
     rng = np.random.default_rng(6)
     scene = scene[:24]
     gain = np.exp(np.linspace(0, -1.5, 24) + rng.normal(0, 0.1, 24))[:, None, None]
