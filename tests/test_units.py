@@ -32,6 +32,7 @@ from steadystack.units import (
         ("3.1 µm", (7, 13)),
         (["500 nm", 9], (1, 9)),
         ("7.5 px", (8, 8)),
+        ("+7 px", (7, 7)),
     ],
 )
 def test_lengths_become_pixels(max_shift, bounds):
@@ -197,6 +198,7 @@ def test_regions_as_one_text():
     assert split_region("--region", "64:320, 20 um:70 um") == [[64, 320], ["20 um", "70 um"]]
     assert split_region("--region", ":,5:60") == [None, [5, 60]]
     assert split_region("--region", "-5:60") == [[-5, 60]]
+    assert split_region("--region", "+5:60.5,+5 px:9 um") == [[5, 60.5], ["+5 px", "9 um"]]
     for text in ("64", "1:2:3", "5:,0:3", "a"):
         with pytest.raises(InputError, match="is not first:stop"):
             split_region("--region", text)

@@ -98,7 +98,7 @@ def convert_to_pixels(key: str, length: float | str, pixel_size: float, unit: st
     """
     if not isinstance(length, str):
         return float(length)
-    match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(\S+)\s*", length)
+    match = re.fullmatch(r"\s*([-+]?\d+(?:\.\d+)?)\s*(\S+)\s*", length)
     if match and match[2] in PIXELS:
         return float(match[1])
     micrometers = find_micrometers(match[2]) if match else None
@@ -280,7 +280,7 @@ def split_region(key: str, text: str) -> list[list[float | str] | None]:
 
     A ":" stands for the whole axis, None. `key` is for the error, an InputError.
     """
-    is_number = re.compile(r"-?\d+").fullmatch
+    is_number = re.compile(r"[-+]?\d+(\.\d+)?").fullmatch
     sides: list[list[float | str] | None] = []
     for part in text.split(","):
         ends = [end.strip() for end in part.split(":")]
@@ -289,8 +289,8 @@ def split_region(key: str, text: str) -> list[list[float | str] | None]:
                 f"{key} {text!r}: {part.strip()!r} is not first:stop: write one for each axis, "
                 "such as 64:320,100:356; ':' is all of an axis"
             )
-        whole = ends == ["", ""]
-        sides.append(None if whole else [int(end) if is_number(end) else end for end in ends])
+        numbers = [(float if "." in end else int)(end) if is_number(end) else end for end in ends]
+        sides.append(None if ends == ["", ""] else numbers)
     return sides
 
 

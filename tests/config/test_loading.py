@@ -143,6 +143,10 @@ ERRORS = {
     "text to YAML, where lengths may be": (
         {"register": {"max_shift": [3, "1.5e1"]}}, "YAML reads 1.5e1 as text: write 15; largest",
     ),
+    "a number in quotes": (
+        {"register": {"max_shift": ["32", 4]}},
+        "register.max_shift.0: '32' is not allowed; pixels are a number without quotes, and a leng",
+    ),
     "text to YAML, in a corner": (
         {"mask": {"rois": [{"ellipse": {"centre": ["1e2", 3], "radii": [3, 3]}}]}},
         "YAML reads 1e2 as text: write 1.0e+2, or 100; ",

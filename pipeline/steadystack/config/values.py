@@ -55,9 +55,11 @@ def quote(value: Any) -> str:
 
 def refuse_number(text: str) -> str:
     """Return a text that may be a length with a unit; raises ValueError for a number like 6e1."""
-    if EXPONENTIAL.fullmatch(text):
+    is_plain = re.fullmatch(r"\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)\s*", text)
+    if is_plain or EXPONENTIAL.fullmatch(text):
+        number = "a number without quotes" if is_plain else "a number"
         raise ValueError(
-            f"{quote(text)} is not allowed; pixels are a number, and a length has a unit: '3 um'"
+            f"{quote(text)} is not allowed; pixels are {number}, and a length has a unit: '3 um'"
         )
     return text
 
