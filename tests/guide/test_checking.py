@@ -162,6 +162,8 @@ def test_check_tries_pairs_and_names_the_conditioning_that_helps(tmp_path):
     assert re.search(r"low_pass: [12].*: [78] of 8 pairs have .* px \(chosen\)", said[0])
     assert "pairs: 8 tried, 1 frame(s) apart: 8 ok, shifts up to " in said[1]
     assert "chosen" not in said[1]
+    assert "no filters were tried: 8 of 8 pairs have a shift as they are" in said[1]
+    assert "no filters were tried" not in said[0]
 
 
 def test_check_tells_what_to_do_about_a_scene_that_repeats(tmp_path):

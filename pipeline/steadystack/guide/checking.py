@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from steadystack.checks import try_pairs
 from steadystack.conditioning import condition, looks_inverted
-from steadystack.config import Config, MaskSection
+from steadystack.config import AUTO, Config, MaskSection
 from steadystack.model import Bools, Frame, FrameStatus, PairStatus, write_number
 from steadystack.planning import Series, Setup, check_further, make_plan, open_series, set_up
 from steadystack.plot import check_picture, draw_overlay
@@ -90,7 +90,11 @@ def _describe_pairs(setup: Setup) -> list[tuple[str, str]]:
         words += f", shifts up to {np.abs(table.shift[table.ok]).max():.2f} px"
     rows = [("pairs", f"{len(table.status)} tried, {separation} frame(s) apart: {words}")]
     rows += [("", pilot.reach.describe())] if pilot.reach is not None else []
-    rows += [("", line) for line in pilot.describe_trials() if len(pilot.trials) > 1]
+    if len(pilot.trials) > 1:
+        rows += [("", line) for line in pilot.describe_trials()]
+    elif pilot.trials and AUTO in (preprocess.low_pass, preprocess.high_pass):
+        found = f"{pilot.trials[0].found} of {pilot.pairs} pairs have a shift as they are"
+        rows.append(("", f"no filters were tried: {found}"))
     if counts[PairStatus.AMBIGUOUS] > len(table.status) / 2 and not pilot.chosen:
         rows.append(("", "the scene repeats? then set register.max_shift below half its period"))
     return rows + [("", line) for line in pilot.describe_left_out()]
