@@ -44,11 +44,16 @@ def test_a_run_warns_of_a_mask_that_looks_inverted(tmp_path, caplog, command, in
 def test_a_run_names_all_that_it_wrote(tmp_path):
     write_stack(tmp_path / "a.zarr", np.stack([scenes(1)[0]] * 3).astype("u2"))
     output = {"shifts": "s.zarr", "report": "r.png", "corrected": "c.zarr"}
-    lines = shell("run", run_settings(tmp_path, output=output)).stdout.splitlines()
+    done = shell("run", run_settings(tmp_path, output=output | {"summary": "all.csv"}))
+    lines = done.stdout.splitlines()
+    assert "output.summary: not written, as there is one input" in done.stderr
+    assert not (tmp_path / "all.csv").exists()
     assert lines[0] == f"report -> {tmp_path / 'r.png'}"
     assert lines[1] == f"corrected stack -> {tmp_path / 'c.zarr'}"
     assert lines[2].startswith("3 frames, 3 of 3 pairs usable")
     assert f"-> {tmp_path / 's.zarr'}: " in lines[2]
+    again = shell("run", run_settings(tmp_path, output=output | {"summary": "summary.csv"}))
+    assert "output.summary" not in again.output
 
 
 def test_the_shell_says_what_was_done(folder):

@@ -12,13 +12,14 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from steadystack import quality, stages
 from steadystack.config import Config
-from steadystack.durable import get_place
+from steadystack.durable import get_place, make_absolute
 from steadystack.model import (
     InputError,
     PairStatus,
@@ -182,6 +183,16 @@ def run_each(
     for status, code in WORST_FIRST.items():
         if counts[status]:
             sys.exit(code)
+
+
+def tell_of_no_table(single: Config, config: str) -> None:
+    """Tell who set output.summary that one input has no table; `config` is the settings file."""
+    usual = type(single.output).model_fields["summary"].default
+    if single.output.summary != make_absolute(usual, Path(config).parent):
+        echo(
+            "output.summary: not written, as there is one input: it is the table of several",
+            err=True,
+        )
 
 
 def conclude(
