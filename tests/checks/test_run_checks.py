@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -112,13 +113,29 @@ def test_a_check_that_fails_costs_no_result(frames, monkeypatch):
     assert {name: found[name] for name in others} == {name: whole[name] for name in others}
 
 
-def test_a_run_with_a_failed_check_is_to_be_looked_at_and_checks_again(
-    tmp_path, frames, monkeypatch
-):
-    config = write_stack(tmp_path, frames)
-    with monkeypatch.context() as broken:
+@pytest.fixture(scope="module")
+def failed_once(tmp_path_factory, frames):
+    """Settings and shifts of a run of which a check failed, and a copy of the dataset."""
+    folder = tmp_path_factory.mktemp("failed")
+    config = write_stack(folder, frames)
+    with pytest.MonkeyPatch.context() as broken:
         broken.setattr(run_checks, "check_sharpness", fail)
         shifts = steadystack.run(config)
+    return config, shifts, shutil.copytree(config.output.shifts, folder / "kept.zarr")
+
+
+@pytest.fixture
+def failed(failed_once):
+    """The same, as it was on disk."""
+    config, shifts, kept = failed_once
+    shutil.rmtree(config.output.shifts)
+    shutil.copytree(kept, config.output.shifts)
+    return config, shifts
+
+
+@pytest.mark.xdist_group("failed checks")
+def test_a_run_with_a_failed_check_is_to_be_looked_at_and_checks_again(failed):
+    config, shifts = failed
     assert shifts.attrs["verdict"] == "check"
     (reason,) = json.loads(shifts.attrs["verdict_reasons"])
     assert reason["code"] == "failed_checks"
@@ -129,15 +146,13 @@ def test_a_run_with_a_failed_check_is_to_be_looked_at_and_checks_again(
     assert again.frame_shift.equals(shifts.frame_shift)
 
 
+@pytest.mark.xdist_group("failed checks")
 @pytest.mark.parametrize("how", ["solved again", "measured again", "edited"])
-def test_a_failed_check_is_made_again_where_that_loses_nothing(tmp_path, frames, monkeypatch, how):
-    config = write_stack(tmp_path, frames)
-    with monkeypatch.context() as broken:
-        broken.setattr(run_checks, "check_sharpness", fail)
-        shifts = steadystack.run(config)
+def test_a_failed_check_is_made_again_where_that_loses_nothing(failed, how):
+    config, shifts = failed
     if how == "edited":
         moved = shifts.frame_shift + 1
-        steadystack.edit_shifts(shifts, moved, path=tmp_path / "shifts.zarr")
+        steadystack.edit_shifts(shifts, moved, path=config.output.shifts)
         found = steadystack.run(config)
         assert found.frame_shift.equals(moved)
         assert list(read_failed_checks(found.attrs)) == ["sharpness_check"]

@@ -56,7 +56,7 @@ def fingerprint_of(image):
     return read_origin(str(image)).fingerprint
 
 
-@pytest.mark.parametrize("command", ["correct", "run"])
+@pytest.mark.parametrize("command", slow_but(["run"], ["correct", "run"]))
 def test_an_image_that_another_run_is_writing_is_left_alone(frames, tmp_path, command):
     """Two runs with shifts of their own that name one image: its frames would be of both."""
     write_stack(tmp_path / "a.zarr", frames)
