@@ -19,7 +19,8 @@ from support.scenes import Scene, ellipse
 from support.sessions import COUNT, SIZE, session, write_session
 from support.shell import shell
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+# One process of tests makes what they share.
+pytestmark = [pytest.mark.usefixtures("unchecked"), pytest.mark.xdist_group("sessions")]
 
 SESSIONS = {"monday": (1, (0, 0), 1.0, 0.3), "friday": (1, (9.3, -6.1), 2.5, 0.8)}
 MASK = ellipse(SIZE, 0.95)

@@ -23,6 +23,8 @@ from support.local import bent_series
 from support.moved_points import Scene06
 from support.settings import config_of
 
+pytestmark = pytest.mark.xdist_group("local runs")  # what they share is made once
+
 SERIES = bent_series(7, count=6, shape=(96, 104), size=1.5)
 FRAMES = np.clip(20000 + 4000 * SERIES.frames, 0, 65535).astype("u2")
 SECTIONS = {

@@ -28,6 +28,8 @@ from support.scenes import ellipse
 from support.settings import config_of
 from support.turning import corner_errors, lay, turned_series
 
+pytestmark = pytest.mark.xdist_group("motion runs")  # what they share is made once
+
 SERIES = turned_series(3, count=6, scale=0.002, pixel_size=(0.5, 0.25))
 FRAMES = np.clip(20000 + 4000 * SERIES.frames, 0, 65535).astype("u2")
 SECTIONS = {

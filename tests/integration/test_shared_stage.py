@@ -19,7 +19,11 @@ from support.scenes import Scene
 from support.sessions import write_session
 from support.shell import shell
 
-pytestmark = pytest.mark.usefixtures("no_look_at_what_stands_still")
+# One process of tests makes what they share.
+pytestmark = [
+    pytest.mark.usefixtures("no_look_at_what_stands_still"),
+    pytest.mark.xdist_group("shared stage"),
+]
 
 COUNT, EMPTY, SEED = 8, slice(3, 5), 40
 SHAPES = {"A1": (56, 60), "A2": (56, 60), "B1": (48, 64), "B2": (56, 60)}
