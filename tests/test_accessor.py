@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from matplotlib import pyplot as plt
 
-import steadystack
+import steadystack.accessor
 from steadystack import stages
 from steadystack.model import FrameStatus, InputError
 from steadystack.outputs import write_stack
