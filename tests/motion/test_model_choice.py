@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,6 +180,22 @@ def test_local_motion_is_chosen_where_frames_do_not_turn_far(monkeypatch):
     few = boxes_of(wave(2.0))[1].select(np.arange(3))
     none = LocalStrength(0.0, 0.0, 0.0)
     assert measure_local_strength(GRID, few, estimate_prior(few, 100, 100 / 6)) == none
+
+
+def test_too_few_boxes_that_bend_are_told_and_not_those_that_rest(monkeypatch):
+    """The rest of the frame is masked, or was left out since it bends."""
+    at_rest = fit_of(STEPS * [0.0, 0, 0, 0])
+    for field, doubt in ((wave(2.0), "as too few parts of the frame are seen"), (AT_REST, "")):
+        grid, boxes, _ = boxes_of(field)
+        off = boxes.off.copy()
+        off[:, 8:] = np.nan
+        boxes = replace(boxes, off=off)
+        seen = grid, boxes, estimate_prior(boxes, 100, 100 / 6)
+        choice = choose(monkeypatch, at_rest, TOGETHER, seen)
+        assert choice.model == "translation"
+        assert choice.doubt.startswith(doubt)
+        assert bool(choice.doubt) == bool(doubt)
+        assert ModelChoice.of({"motion_choice": choice.dump()}) == choice
 
 
 def test_a_choice_is_read_as_it_was_written():

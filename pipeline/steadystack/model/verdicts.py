@@ -101,7 +101,7 @@ class Reason(Word):
     )
     UNKNOWN_MOTION = (
         "unknown_motion",
-        "motion.model is auto, and whether frames turn, stretch or deform is not known",
+        "motion.model is auto, and frames may turn, stretch or deform otherwise",
         "motion.model",
     )
     MOVING_PARTS = "moving_parts", "something in the frame moves independently", "mask.path"

@@ -32,6 +32,7 @@ from steadystack.motion.strengths import (
 )
 
 UNKNOWN = "how parts of the frame move cannot be determined"
+INDEPENDENT = "but parts of the frame move independently"  # reported by another finding
 MOTION_CHOICE = "motion_choice"  # the dataset's attribute with the choice
 # A kind of motion counts if it is this share of the strongest: a large turn looks a little like a
 # scale.
@@ -68,9 +69,24 @@ class ModelChoice:
         return choice if choice and choice.model == motion.get("model", "translation") else None
 
     @property
-    def is_unknown(self) -> bool:
-        """Whether the model could not be chosen, as the motion of parts is not known."""
-        return not self.strengths and self.reason == UNKNOWN
+    def doubt(self) -> str:
+        """Why frames may move otherwise than the model allows; "": nothing suggests it.
+
+        The motion of their parts is not known, or motion was seen that the model does not have.
+        """
+        if self.reason == UNKNOWN:
+            return f"as {UNKNOWN}"
+        if self.reason.startswith("but") and self.reason != INDEPENDENT:
+            return self.reason
+        local = self.local if self.model != "local" else None
+        if local is not None and not local.is_known:
+            return "as too few parts of the frame are seen to tell whether it deforms"
+        if local is not None and local.is_doubtful:
+            return (
+                f"but most parts of the frame also move by {local.size:.2g} px with those around "
+                f"them, and by {local.alone:.2g} px individually"
+            )
+        return ""
 
     @property
     def unmodelled(self) -> UnmodelledMotion | None:
@@ -179,7 +195,7 @@ def _choose_linear(strengths: Mapping[str, Strength], parts: LocalMotion) -> Mod
     if not seen_kinds:
         return ModelChoice("translation", strengths)
     if parts.moving and not parts.linear:
-        return ModelChoice("translation", strengths, "but parts of the frame move independently")
+        return ModelChoice("translation", strengths, INDEPENDENT)
     kinds = list(KINDS)
     taken = kinds[: kinds.index(seen_kinds[-1]) + 1]
     most = MOST_LEFT * max(strengths[kind].size for kind in taken)

@@ -94,17 +94,25 @@ class LocalStrength:
         frames, pixels, root mean square
     alone : of the individual motion of boxes, beyond noise, likewise
     following : share of the boxes in which the shared motion is the stronger one
+    is_known : False if too few boxes are known, though boxes seem to share motion; the others are 0
     """
 
     size: float
     alone: float
     following: float
+    is_known: bool = True
 
     @property
     def is_seen(self) -> bool:
         """Whether it is a smooth motion of most of the frame."""
         is_smooth = self.alone <= MOST_ALONE * self.size and self.following >= MOST_FOLLOW
         return is_smooth and self.size > LEAST_LOCAL_PX
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may be: most boxes share motion, and more than they move individually."""
+        is_shared = self.following >= MOST_FOLLOW and self.alone < self.size
+        return not self.is_seen and is_shared and self.size > LEAST_LOCAL_PX
 
 
 def measure_strengths(seen: GraphFit, ndim: int) -> dict[str, Strength]:
@@ -143,7 +151,8 @@ def measure_local_strength(grid: BoxGrid, boxes: BoxShifts, prior: Prior) -> Loc
     seen = known.sum(axis=0) >= max(FEWEST_FRAMES, len(known) / 2)
     told = (known & seen).sum(axis=1) >= BOXES_PER_TERM * (len(grid.shape) + 1)
     if prior.is_flat or told.sum() < FEWEST_FRAMES:
-        return LocalStrength(0.0, 0.0, 0.0)
+        is_known = prior.is_flat or len(known) < FEWEST_FRAMES  # few frames are reported otherwise
+        return LocalStrength(0.0, 0.0, 0.0, is_known)
     boxes, prior = boxes.select(np.flatnonzero(told)), replace(prior, size=prior.size[told])
     colour, predicted = np.indices(grid.counts).sum(axis=0).ravel() % 2, np.zeros_like(boxes.off)
     for some in (colour == 0, colour == 1):

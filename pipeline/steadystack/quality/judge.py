@@ -227,12 +227,12 @@ def _find_disagreeing_parts(frames: FrameTable, advice: AdviceSettings) -> Itera
 
 
 def _find_unknown_motion(choice: ModelChoice | None) -> Iterator[Finding]:
-    """Report that `motion.model: auto` could not determine how frames move."""
-    if choice is not None and choice.is_unknown:
+    """Report that frames may move otherwise than the model that `motion.model: auto` chose."""
+    if choice is not None and choice.doubt:
         yield Finding(
             Trust.CHECK,
             Reason.UNKNOWN_MOTION,
-            f"motion.model: auto chose {choice.model}, as {choice.reason}: whether frames also "
+            f"motion.model: auto chose {choice.model}, {choice.doubt}: whether frames also "
             "turn, stretch or deform is not known: set motion.model to what they do, or to "
             "translation if they do none of these",
         )
