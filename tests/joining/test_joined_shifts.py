@@ -78,6 +78,37 @@ def test_each_has_all_parts_that_were_joined(seed):
         assert np.corrcoef(frame[shown], expected[shown])[0, 1] > 0.8
 
 
+def changed(seed, matrix):
+    """Two sessions of a scene, the second of which a matrix turns or stretches about its middle."""
+    scene, rng = Scene(seed, waves=120), np.random.default_rng(seed)
+    shape = (104, 112)  # parts of smaller frames are too small to be compared
+    first, _ = session(scene, rng, noise=0.3, shape=shape)
+    truth = np.cumsum(rng.normal(0, 0.6, (COUNT, 2)), axis=0) + rng.uniform(-9, 9, 2)
+    middle = (np.array(shape) - 1) / 2
+    places = (np.moveaxis(np.indices(shape), 0, -1) - middle) @ np.transpose(matrix) + middle
+    second = np.stack([scene.look(places + shift) for shift in truth])
+    return first, second + rng.normal(0, 0.3, second.shape)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "is_told"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], False),
+        ([[1.0, 0.04], [-0.04, 1.0]], True),  # turned by 2.3 degrees
+        ([[1.04, 0.0], [0.0, 1.04]], True),  # another magnification
+    ],
+)
+@pytest.mark.parametrize("seed", slow_but([11], [11, *range(30, 40)]))
+def test_series_that_rotate_or_stretch_against_each_other_are_told(seed, matrix, is_told):
+    """Two or three series have fewer pairs of means than the checks of a series ask for."""
+    runs = [solved(name, frames) for name, frames in zip("ab", changed(seed, matrix), strict=True)]
+    found = steadystack.Verdict.read(join_solved(runs).dataset.attrs)
+    words = [each.words for each in found.findings if each.code == "turning"]
+    assert bool(words) == is_told
+    assert all("between the means of the series: a and b rotate or stretch" in w for w in words)
+    assert (found.trust == "good") != is_told
+
+
 @pytest.mark.slow
 def test_volumes_are_joined():
     rng, world, shape = np.random.default_rng(6), Scene(6, ndim=3), (8, 48, 52)

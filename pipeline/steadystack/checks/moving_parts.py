@@ -87,6 +87,8 @@ def check_moving_parts(
     table: PairTable,
     solved: FrameTable,
     pixel_size: Sequence[float] | None = None,
+    *,
+    fewest: int = FEWEST_PAIRS,
 ) -> LocalMotion | None:
     """Measure how parts of the frame move relative to the shift of the whole, in some pairs.
 
@@ -95,8 +97,8 @@ def check_moving_parts(
     `motion.make_generators`. In large frames the middle is measured. Every other pair is measured
     first, and the rest only if a part moves by itself in one of these. If no part does, frames
     further apart are measured, too, since slow turns and stretches add up. None if there is too
-    little evidence: few usable pairs, frames too small to be cut, parts without a peak of their
-    own.
+    little evidence: fewer usable pairs than `fewest`, frames too small to be cut, parts without a
+    peak of their own.
     """
     pairs = np.stack([table.reference, table.moving], axis=1)
     weighed = weigh_parts(table.shift, table.part_step, pairs, solved.part_weight)
@@ -104,7 +106,7 @@ def check_moving_parts(
     method = crop_to_middle(method)
     pixels = method.search.shape
     too_small = min(pixels) < PARTS * LEAST_SIDE
-    if len(usable_rows) < FEWEST_PAIRS or too_small or len(method.search.blocks) > 1:
+    if len(usable_rows) < fewest or too_small or len(method.search.blocks) > 1:
         return None
 
     def measure(pairs: Ints, whole: NDArray[np.float64]) -> _PartShifts:
@@ -118,7 +120,7 @@ def check_moving_parts(
     parts = measure(pairs[rows], weighed[rows])
     if len(more) and not _is_calm(parts.off):
         parts = parts.join(measure(pairs[more], weighed[more]))
-    found = _judge(parts, pixels, pixel_size)
+    found = _judge(parts, pixels, pixel_size, fewest)
     if found is None or found.moving or found.still:
         return found
     far = select_far_pairs(table, solved, pixels, FAR_PAIRS, OFF_PX / OFF_STD)
@@ -139,12 +141,13 @@ def _judge(
     parts: _PartShifts,
     shape: Sequence[int],
     pixel_size: Sequence[float] | None,
+    fewest: int = FEWEST_PAIRS,
     *,
     may_stand_still: bool = True,
 ) -> LocalMotion | None:
     """Judge how parts of a frame of this shape move; None if too few of them are known."""
     known = np.asarray(np.isfinite(parts.off).all(axis=2))
-    judged = known.sum(axis=0) >= max(len(known) / 2, FEWEST_PAIRS)
+    judged = known.sum(axis=0) >= max(len(known) / 2, fewest)
     if judged.sum() < FEWEST_PARTS:
         return None
     parts = parts.select(known[:, judged])

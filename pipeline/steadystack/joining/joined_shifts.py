@@ -220,9 +220,27 @@ def _judge(
         if not joined[mine].all():
             trust = Trust.CHECK if len(set(graph.series[joined])) > 1 else Trust.UNRELIABLE
             yield Finding(trust, Reason.SERIES_NOT_JOINED, _tell_lost(one, graph, number))
-    for finding in Verdict.read(graph.solved.attrs).findings:
+    found = Verdict.read(graph.solved.attrs).findings
+    for finding in found:
         if finding.code in OF_MEANS:
             yield replace(finding, words=f"between the means of the series: {finding.words}")
+    if not any(finding.code is Reason.TURNING for finding in found):
+        yield from _find_turning(series, graph)
+
+
+def _find_turning(series: Sequence[SolvedSeries], graph: MeanGraph) -> Iterator[Finding]:
+    """Report series that rotate or stretch relative to each other, and are joined by shifts."""
+    if not graph.turning:
+        return
+    (one, other), motion = max(graph.turning.items(), key=lambda each: each[1].size)
+    names = " and ".join(series[graph.series[mean]].name for mean in (one, other))
+    yield Finding(
+        Trust.CHECK,
+        Reason.TURNING,
+        f"between the means of the series: {names} rotate or stretch: parts of them differ from "
+        f"the shift of the whole by up to {motion.size:.1f} px, so that an offset is only the best "
+        "translation",
+    )
 
 
 def _tell_lost(series: SolvedSeries, graph: MeanGraph, number: int) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from steadystack.checks import check_moving_parts
 from steadystack.cluster import Engine
 from steadystack.common_frame import (
     SeriesMean,
@@ -24,14 +25,16 @@ from steadystack.measure import Method
 from steadystack.model import (
     Bools,
     FrameStatus,
+    LocalMotion,
     OutsideFit,
     OutsideOutcome,
     PairStatus,
     PairTable,
     Registration,
 )
-from steadystack.planning import make_series
+from steadystack.planning import Setup, make_series
 from steadystack.readers import ArrayFrames, digest_content
+from steadystack.solve import solve_shifts
 from steadystack.stages import measure_series, solve_in_memory
 
 # Position error, px, of a mean relative to the frames averaged in it, due to interpolation and to
@@ -51,6 +54,7 @@ class MeanGraph:
     covariance : (means, means, axes), px²: of the offsets, relative to that of `anchor`
     solved : the shifts dataset of the means, each a frame of it
     anchor : the mean whose part keeps its shifts; None: no two means match
+    turning : by pair of means that rotate or stretch relative to each other: how their parts move
     """
 
     series: NDArray[np.int64]
@@ -60,6 +64,7 @@ class MeanGraph:
     covariance: NDArray[np.float64]
     solved: xr.Dataset
     anchor: int | None
+    turning: Mapping[tuple[int, int], LocalMotion]
 
     @property
     def std(self) -> NDArray[np.float64]:
@@ -113,11 +118,14 @@ def measure_means(series: Sequence[SolvedSeries], client: Engine = None) -> Mean
     means = [_make_mean(series[number], part) for number, part in nodes]
     stack = xr.DataArray(_stack_up(means), dims=("t", *series[0].setup.series.source.axes))
     preprocess = series[0].setup.config.preprocess
-    solved = _solve_means(series[0].setup.config, preprocess.high_pass, stack, means, client)
+    solved, turning = _solve_means(
+        series[0].setup.config, preprocess.high_pass, stack, means, client
+    )
     if not _find_in_one(solved).all() and not isinstance(preprocess.high_pass, float):
         fine = choose_fine_sigma(*(mean.values.shape for mean in means))
         other = _solve_means(series[0].setup.config, fine, stack, means, client)
-        solved = max(solved, other, key=lambda one: int(_find_in_one(one).sum()))
+        both = (solved, turning), other
+        solved, turning = max(both, key=lambda one: int(_find_in_one(one[0]).sum()))
     in_one = _find_in_one(solved)
     first = np.array([mean.first for mean in means], np.float64)
     anchor = int(json.loads(solved.attrs["anchors"])[0]) if in_one.any() else None
@@ -133,6 +141,7 @@ def measure_means(series: Sequence[SolvedSeries], client: Engine = None) -> Mean
         covariance=_compute_covariance(solved, in_one, anchor),
         solved=solved,
         anchor=anchor,
+        turning=turning,
     )
 
 
@@ -147,12 +156,36 @@ def _solve_means(
     stack: xr.DataArray,
     means: Sequence[SeriesMean],
     client: Engine,
-) -> xr.Dataset:
-    """Measure the means as frames of a series, under a high-pass, and solve for each."""
+) -> tuple[xr.Dataset, dict[tuple[int, int], LocalMotion]]:
+    """Measure the means as frames of a series, under a high-pass, and solve for each.
+
+    Returns their shifts dataset, and the pairs that rotate or stretch.
+    """
     series = make_series(ArrayFrames.checked(stack))
     setup, table, engine = measure_series(_make_settings(config, high_pass), series, client)
     _confirm(table, means, setup.method)
-    return solve_in_memory(setup, table, engine)[1]
+    return solve_in_memory(setup, table, engine)[1], _find_turning(setup, table)
+
+
+def _find_turning(setup: Setup, table: PairTable) -> dict[tuple[int, int], LocalMotion]:
+    """Find means that rotate or stretch relative to another, in the best-overlapping pair of each.
+
+    The check of a series needs four pairs; two or three means have fewer.
+    """
+    frames = solve_shifts(table)
+    used = np.flatnonzero(table.ok & ~frames.rejected)
+    rows = {
+        int(max(mine, key=lambda row: table.overlap[row]))
+        for mean in range(len(frames.shift))
+        if len(mine := used[(table.reference[used] == mean) | (table.moving[used] == mean)])
+    }
+    turning = {}
+    for row in sorted(rows):
+        pair = table.select_pairs(np.array([row]))
+        motion = check_moving_parts(setup.series.source, setup.method, pair, frames, fewest=1)
+        if motion is not None and motion.moving and motion.linear:
+            turning[int(table.reference[row]), int(table.moving[row])] = motion
+    return turning
 
 
 def _make_mean(series: SolvedSeries, component: int) -> SeriesMean:
