@@ -233,6 +233,16 @@ def test_what_probe_pairs_say_is_told_if_it_is_more_than_was_stated(probes, said
     assert [(finding.trust, finding.code) for finding in findings] == ([said] if said else [])
 
 
+@pytest.mark.parametrize(("model", "is_told"), [("translation", False), ("rigid", True)])
+def test_far_pairs_of_a_linear_motion_are_off_by_less_when_that_is_told(model, is_told):
+    table, frames = solved([PairStatus.OK] * 10, axes=2)
+    probes = ProbeCheck(30, separation=16, off=0.2, excess=1.5)
+    advice = AdviceSettings(motion=model)
+    findings = judge_series(table, frames, advice=advice, probes=probes).findings
+    assert [each.code for each in findings] == ["far_pairs"] * is_told
+    assert all("16 frames apart are off the rigid motion by" in each.words for each in findings)
+
+
 def test_a_model_of_motion_that_could_not_be_looked_for_is_told():
     """Of four such series in photons three were good, and off at the corners by 0.6 to 0.9 px."""
     table, frames = solved([PairStatus.OK] * 10, axes=2)

@@ -96,9 +96,8 @@ def check_moving_parts(
     linear or local motion, the shift at the place of each part is used. `pixel_size` is as in
     `motion.make_generators`. In large frames the middle is measured. Every other pair is measured
     first, and the rest only if a part moves by itself in one of these. If no part does, frames
-    further apart are measured, too, since slow turns and stretches add up. None if there is too
-    little evidence: fewer usable pairs than `fewest`, frames too small to be cut, parts without a
-    peak of their own.
+    further apart are measured, too, since slow turns and stretches add up. None if it is not known:
+    fewer usable pairs than `fewest`, frames too small to be cut, parts without a peak of their own.
     """
     pairs = np.stack([table.reference, table.moving], axis=1)
     weighed = weigh_parts(table.shift, table.part_step, pairs, solved.part_weight)
