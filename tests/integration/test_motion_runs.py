@@ -409,3 +409,17 @@ def test_a_pattern_that_stands_still_while_frames_turn_shows_in_far_pairs(seed, 
     assert probes["separation"] > 3
     assert told == (size > 0)
     assert size or corner_errors(found, series).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("scale", "model"), slow_but([(4e-4, "similarity")], [(4e-4, "similarity"), (0.0, "rigid")])
+)
+def test_growth_beside_a_large_turn_is_seen_after_the_solve_and_the_model_replaced(scale, model):
+    """Beside turns, little of scale counts at first: a large turn looks a little like one."""
+    series = turned_series(5, count=12, step=0.6, scale=scale)
+    found = steadystack.estimate_shifts(series.frames, motion={"model": "auto"}, **PLAIN)
+    choice = json.loads(found.attrs["motion_choice"])
+    assert choice["model"] == json.loads(found.attrs["motion"])["model"] == model
+    assert choice["reason"].startswith("as rigid leaves scale") == (model == "similarity")
+    assert corner_errors(found, series).max() < 0.04
+    assert found.attrs["verdict"] == "good"

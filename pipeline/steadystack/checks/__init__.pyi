@@ -16,6 +16,7 @@ from .run_checks import (
     is_majority_confirmed,
     read_failed_checks,
     read_local_motion,
+    read_unmodelled_motion,
 )
 from .sampling import name_parts
 from .sharpness import check_sharpness
@@ -43,6 +44,7 @@ __all__ = [
     "name_parts",
     "read_failed_checks",
     "read_local_motion",
+    "read_unmodelled_motion",
     "run_pilot",
     "try_pairs",
 ]

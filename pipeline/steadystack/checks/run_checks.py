@@ -341,3 +341,8 @@ def read_local_motion(attributes: Mapping[Any, Any]) -> LocalMotion | None:
     """Read how parts of the frame move relative to the whole; None: the check has no result."""
     found = json.loads(attributes.get(LOCAL_MOTION, "null"))
     return LocalMotion(**found) if found else None
+
+
+def read_unmodelled_motion(attributes: Mapping[Any, Any]) -> UnmodelledMotion | None:
+    """Read the linear motion that the model of the frames does not have; None: not measured."""
+    return UnmodelledMotion.of(json.loads(attributes.get(UNMODELLED, "null")))

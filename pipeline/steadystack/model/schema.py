@@ -278,7 +278,7 @@ ATTRIBUTES = (
     Attribute("motion_choice", "JSON", "the model that was chosen if motion.model is auto, and "
               "by how much frames turn, are magnified and sheared, with standard deviations, and "
               "their parts move smoothly or alone, in pixels, root mean square; and a reason, if "
-              "translation was chosen for another one; missing: none was chosen"),
+              "it was chosen for another one; missing: none was chosen"),
     Attribute("pilot", "JSON", "what was tried before measuring to decide on settings that are "
               "auto: conditionings, how many of some pairs each one finds, and which was chosen; "
               "pixels that are defects of the camera, offsets of its rows and columns, where "

@@ -52,7 +52,8 @@ class ModelChoice:
     ----------
     model : "translation", "rigid", "similarity", "affine" or "local"
     strengths : by kind of linear motion ("turn", "scale", "shear"); {}: not measured
-    reason : why nothing was measured, or why the model is translation in spite of it; "": none
+    reason : why nothing was measured, why the model is translation in spite of it, or what was left
+        when frames were solved with a simpler model; "": none
     local : strength of the motion beyond linear motion; None: not measured
     """
 
@@ -94,6 +95,18 @@ class ModelChoice:
         is_plain = self.model == "translation" and not self.reason
         return UnmodelledMotion(self.strengths) if is_plain else None
 
+    def extend(self, left: UnmodelledMotion | None) -> ModelChoice | None:
+        """Choose the simplest model that also has the significant motion that this one left.
+
+        None: nothing significant is left.
+        """
+        kinds = [kind for kind, each in left.strengths.items() if each.is_seen] if left else []
+        if left is None or not kinds or self.model not in LINEAR_MODELS:
+            return None
+        rest = " and ".join(f"{kind} {_write(left.strengths[kind])}" for kind in kinds)
+        reason = f"as {self.model} leaves {rest}"
+        return replace(self, model=MODELS[kinds[-1]], reason=reason)
+
     def dump(self) -> str:
         """Write the choice as JSON, for the attribute of the dataset."""
         return json.dumps(asdict(self))
@@ -113,9 +126,7 @@ class ModelChoice:
         if not self.strengths:
             return f"{self.model}: {self.reason}"
         but = f"; {self.reason}" if self.reason else ""
-        seen = ", ".join(
-            f"{kind} {each.size:.2g} ± {each.std:.1g} px" for kind, each in self.strengths.items()
-        )
+        seen = ", ".join(f"{kind} {_write(each)}" for kind, each in self.strengths.items())
         beside = ""
         if self.local is not None and self.local.size:
             beside = (
@@ -125,6 +136,10 @@ class ModelChoice:
         return (
             f"{self.model}: frames differ by {seen} (root mean square of their pixels){beside}{but}"
         )
+
+
+def _write(strength: Strength) -> str:
+    return f"{strength.size:.2g} ± {strength.std:.1g} px"
 
 
 def choose_model(

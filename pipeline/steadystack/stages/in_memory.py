@@ -50,7 +50,7 @@ from steadystack.stages.results import (
     make_run_dataset,
     make_table,
 )
-from steadystack.stages.solving import check_again, settle_motion, solve_series
+from steadystack.stages.solving import settle_and_solve
 
 
 def open_stack(
@@ -308,7 +308,5 @@ def solve_in_memory(
 ) -> tuple[Setup, xr.Dataset]:
     """Solve measured pairs for the shifts; returns them with the run as solved."""
     found = check_series(setup, table)
-    setup, found = settle_motion(setup, table, found, engine)
-    frames = solve_series(setup, table, found, engine)
-    found = check_again(setup, table, frames, found, client=engine)
+    setup, frames, found = settle_and_solve(setup, table, found, engine)
     return setup, make_run_dataset(setup, table, frames, found)

@@ -16,6 +16,7 @@ from steadystack.checks import (
     is_checked,
     is_majority_confirmed,
     read_local_motion,
+    read_unmodelled_motion,
 )
 from steadystack.cluster import Engine
 from steadystack.common_frame import measure_channel_offsets, move_to_outside
@@ -139,7 +140,39 @@ def _decide_motion(setup: Setup, choice: ModelChoice) -> Setup:
     return replace(setup, config=setup.config.model_copy(update={"motion": motion}))
 
 
-def settle_motion(
+def settle_and_solve(
+    setup: Setup,
+    pairs: PairTable,
+    found: Mapping[str, str],
+    client: Engine = None,
+    before: str = "translation",
+) -> tuple[Setup, FrameTable, dict[str, str]]:
+    """Choose `motion.model` if it is auto, solve, and repeat the checks with the frames' motion.
+
+    If frames still turn or stretch after the first choice, the model that suits replaces it, once.
+    Returns the run, the frames, and the findings including the choice.
+
+    Parameters
+    ----------
+    found : results of the checks of these pairs, as attributes of the dataset
+    client : reads frames
+    before : the model that `found` is for
+    """
+    is_open = recall_motion(setup, found).config.motion.model == "auto"
+    settled, found = _settle_motion(setup, pairs, found, client, before)
+    frames = solve_series(settled, pairs, found, client)
+    checked = dict(found) | _check_again(settled, pairs, frames, found, before, client)
+    choice = ModelChoice.of(found) if is_open else None
+    better = choice.extend(read_unmodelled_motion(checked)) if choice else None
+    if better is None:
+        return settled, frames, checked
+    log.info("motion.model: %s", better.describe())
+    settled, found = _decide_motion(setup, better), {**found, MOTION_CHOICE: better.dump()}
+    frames = solve_series(settled, pairs, found, client)
+    return settled, frames, found | _check_again(settled, pairs, frames, found, before, client)
+
+
+def _settle_motion(
     setup: Setup,
     pairs: PairTable,
     found: Mapping[str, str],
@@ -148,7 +181,7 @@ def settle_motion(
 ) -> tuple[Setup, dict[str, str]]:
     """Choose `motion.model` if it is auto; returns the run, and the findings including the choice.
 
-    Parameters are as in `solve_series` and `check_again`.
+    Parameters are as in `settle_and_solve`.
     """
     setup = recall_motion(setup, found)
     if setup.config.motion.model != "auto":
@@ -169,7 +202,7 @@ def settle_motion(
     return _decide_motion(setup, choice), {**found, MOTION_CHOICE: choice.dump()}
 
 
-def check_again(
+def _check_again(
     setup: Setup,
     pairs: PairTable,
     frames: FrameTable,
@@ -257,7 +290,5 @@ def _solve_measured(opened: OpenRun, measured: xr.Dataset) -> xr.Dataset:
         if reads:
             setup = add_camera_images(setup, keep_at=opened.path.rstrip("/"), again=True)
         engine = opened.engine() if reads else None
-        setup, found = settle_motion(setup, table, found, engine, before)
-        frames = solve_series(setup, table, found, engine)
-        found = found | check_again(setup, table, frames, found, before, engine)
+        setup, frames, found = settle_and_solve(setup, table, found, engine, before)
         return make_run_dataset(setup, table, frames, found)
