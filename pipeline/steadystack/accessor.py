@@ -102,6 +102,7 @@ class SteadyAccessor:
         shifts = as_shifts(self._shifts)
         if (time is None) == (frame is None):
             raise InputError("at() takes either a time or a frame")
+        _check_one_series(shifts)
         values = shifts["frame_shift"]
         if "component" in shifts:
             values = values.where(shifts["component"] == 0)
@@ -156,3 +157,16 @@ class SteadyAccessor:
         figure.savefig(file, format="svg")
         svg = file.getvalue()
         return text + svg[svg.index("<svg") :]
+
+
+def _check_one_series(shifts: xr.Dataset) -> None:
+    """Check that frames are those of one series; raises InputError if several were joined."""
+    series = shifts.coords.get("series")
+    if series is None or series.dims != ("frame",):
+        return  # one series, or a drift that several share
+    names = list(dict.fromkeys(map(str, series.to_numpy())))
+    if len(names) > 1:
+        raise InputError(
+            f"frame numbers and times are those of several series ({', '.join(names)}): select one "
+            f'first, shifts.isel(frame=(shifts["series"] == "{names[0]}").values)'
+        )

@@ -10,6 +10,7 @@ import steadystack
 from steadystack.dataset import save_shifts
 from steadystack.joining import describe_means, join_solved
 from steadystack.joining.joined_shifts import _join_times
+from steadystack.model import Finding, InputError, Reason, Trust, Verdict
 from support.members import slow_but
 from support.scenes import Scene
 from support.sessions import COUNT, SIZE, session, solved, three_sessions
@@ -52,6 +53,31 @@ def test_it_is_read_as_it_was_written(tmp_path, suffix):
     lines = list(describe_means(joined))
     assert lines[0] == "a: 0.000 ± 0.000, 0.000 ± 0.000 px (mean of 8 frames)"
     assert lines[1].startswith("b: ")
+
+
+def test_a_verdict_on_several_series_is_the_one_that_was_written():
+    (first, _), (second, _), _ = three_sessions(2)
+    both = join_solved([solved("a", first), solved("b", second)])
+    joined, written = both.dataset, Verdict.read(both.dataset.attrs)
+    found = Finding(Trust.CHECK, Reason.TURNING, "a and b rotate or stretch")
+    told = joined.assign_attrs(Verdict.of([found]).attributes())
+    one = (joined["series"] == "b").to_numpy()
+    for dataset in (joined, joined.isel(frame=one), joined[["frame_shift"]]):
+        assert steadystack.verdict(dataset) == dataset.steady.verdict == written
+    assert steadystack.verdict(told).findings == (found,)
+    assert repr(told.steady) == f"{2 * COUNT} frames: check\na and b rotate or stretch"
+    assert "a and b rotate" in told.steady._repr_html_()
+    edited = told.assign(frame_shift=told["frame_shift"] + 1)
+    codes = [finding.code for finding in steadystack.verdict(edited).findings]
+    assert codes == [Reason.EDITED, Reason.TURNING]
+    for lost in (joined.drop_attrs(), both.each["a"].drop_attrs()):
+        with pytest.raises(InputError, match="its attributes, such as configuration, are missing"):
+            steadystack.verdict(lost)
+    # a number of a frame is that of a frame in each of them
+    with pytest.raises(InputError, match=r"several series \(a, b\): select one first, .* \"a\""):
+        joined.steady.at(frame=1)
+    at = joined.isel(frame=one).steady.at(frame=1)
+    np.testing.assert_array_equal(at, joined["frame_shift"][COUNT + 1])
 
 
 @pytest.mark.parametrize("seed", [4, 21])  # the first part is of the scene, or of another

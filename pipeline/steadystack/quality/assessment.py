@@ -28,6 +28,7 @@ from steadystack.dataset import (
 from steadystack.durable import check_link, get_place, make_absolute
 from steadystack.model import (
     EDITED,
+    JOINED,
     NO_COMPONENT,
     PILOT,
     Finding,
@@ -72,11 +73,27 @@ def verdict(shifts: xr.Dataset) -> Verdict:
     """Judge how far to trust a solved shifts dataset, from `estimate_shifts` or `run`.
 
     The verdict's `trust` is "good", "check" or "unreliable", for the reasons in `reasons`. An edit
-    of the shifts after the solve is a reason, too.
+    of the shifts after the solve is a reason, too. Where the pairs of frames are not in the dataset
+    (joined series, selected variables), it is the verdict that was written with it.
+
+    Raises
+    ------
+    InputError
+        If this is not a shifts dataset, or if the attributes with its verdict are lost.
     """
+    shifts = as_shifts(shifts)
     attributes = dict(shifts.attrs)
     if is_edited(shifts):
         attributes.setdefault(EDITED, "")
+    is_stored = attributes.get("title") == JOINED or "pair_status" not in shifts
+    needed = "verdict_reasons" if is_stored else "configuration"
+    if needed not in attributes:
+        raise InputError(
+            f"the dataset has no verdict: its attributes, such as {needed}, are missing; xarray "
+            "may have dropped them: call verdict on the dataset as it was written"
+        )
+    if is_stored:
+        return Verdict.of([*_find_edit(attributes), *Verdict.read(attributes).findings])
     return judge_stored(read_pairs(shifts), read_frames(shifts), attributes)
 
 
@@ -222,15 +239,19 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         unmodelled=UnmodelledMotion.of(beside),
         channels=_list_channels(settings),
     )
-    findings = [*_find_failed_checks(attributes), *judged.findings]
-    if EDITED not in attributes:
-        return Verdict.of(findings)
-    when = f" at {attributes[EDITED]}" if attributes[EDITED] else ""
-    words = (
-        f"shifts of frames were edited{when} after the solve: the other reasons are those of the "
-        "measured pairs"
-    )
-    return Verdict.of([Finding(Trust.CHECK, Reason.EDITED, words), *findings])
+    failed = _find_failed_checks(attributes)
+    return Verdict.of([*_find_edit(attributes), *failed, *judged.findings])
+
+
+def _find_edit(attributes: Mapping[Any, Any]) -> Iterator[Finding]:
+    """Report that shifts were edited; the other findings are then not about them."""
+    if EDITED in attributes:
+        when = f" at {attributes[EDITED]}" if attributes[EDITED] else ""
+        words = (
+            f"shifts of frames were edited{when} after the solve: the other reasons are those of "
+            "the measured pairs"
+        )
+        yield Finding(Trust.CHECK, Reason.EDITED, words)
 
 
 def _find_failed_checks(attributes: Mapping[Any, Any]) -> Iterator[Finding]:
