@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 import yaml
 
 from steadystack.config import load_config, make_config
 from steadystack.config.values import MAX_DEPTH, convert_plain, explain_reading, parse_yaml, quote
-from steadystack.model import InputError
+from steadystack.model import InputError, as_settings
 
 START = "input:\n  path: a.zarr\n"
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -168,3 +169,50 @@ def test_what_errors_tell_to_write_is_read_as_that_number(text):
     ways = told.partition(": write ")[2].removesuffix("; ").split(", or ")
     assert ways[0]
     assert {parse_yaml(way) for way in ways} == {float(text)}
+
+
+@pytest.mark.parametrize("wrap", [as_settings, lambda settings: settings])
+@pytest.mark.parametrize(
+    ("key", "way"),
+    [
+        ("preprocess.flat_field", ", or divide the frames by it before they are measured; "),
+        ("preprocess.fixed_pattern", ", or subtract it from the frames before they are measured; "),
+        ("mask.path", ", or call estimate_shifts(stack, mask=array); "),
+        ("object.mask", ", or call estimate_shifts(stack, object_mask=array); "),
+        ("external_reference.path", ", or call estimate_shifts(stack, external_reference=array); "),
+        ("external_reference.mask", "; "),
+        ("initial_shifts.path", ", or call estimate_shifts(stack, initial_shifts=array); "),
+        ("pairs.path", "; "),
+        ("correct.stack", "; "),
+        ("input.path", "; "),
+    ],
+)
+def test_an_array_for_a_path_is_told_by_its_shape_and_how_it_is_given(key, way, wrap):
+    section, name = key.split(".")
+    array = np.arange(48 * 40, dtype="f4").reshape(48, 40)
+    settings = {"input": {"path": "a.zarr"}} | wrap({section: {name: array}})
+    with pytest.raises(InputError) as refused:
+        make_config(settings)
+    told = (
+        f"{key}: an array of the shape (48, 40) and the type float32 is not allowed; write it to a "
+        f"file and give its path{way}"
+    )
+    assert str(refused.value).startswith(told)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["solve.anchor", "preprocess.low_pass", "preprocess", "motion.model"]
+)
+def test_other_arrays_are_told_by_their_shape(key):
+    section, _, name = key.partition(".")
+    array = np.ones((3, 48, 40))
+    for given in (array, xr.DataArray(array), as_settings(array)):
+        with pytest.raises(InputError) as refused:
+            make_config({"input": {"path": "a.zarr"}, section: {name: given} if name else given})
+        told = f"{key}: an array of the shape (3, 48, 40) and the type float64 is not allowed; "
+        assert str(refused.value).startswith(told)
+        assert "give its path" not in str(refused.value)
+    short = as_settings({"input": {"path": "a.zarr"}, "register": {"max_shift": np.array([3, -4])}})
+    with pytest.raises(InputError, match=r"-4"):
+        make_config(short)

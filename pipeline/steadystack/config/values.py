@@ -10,12 +10,20 @@ from typing import Any
 
 import yaml
 
-from steadystack.model import InputError
+from steadystack.model import InputError, ListedArray
 
 # Limits that no settings need to exceed, a list of pairs included.
 MAX_DEPTH, MAX_VALUES = 30, 1_000_000
 MAX_INTEGER = 2**63 - 1
 SHOWN_CHARACTERS = 200  # of a value, in an error
+SHOWN_ENTRIES = 20  # of an array, likewise
+# Keys for the path of an image or table, in any section, and what else can be done with an array:
+# an argument of `estimate_shifts` for it.
+FILES = ("path", "mask", "stack", "flat_field", "fixed_pattern")
+ARGUMENTS = {
+    "mask.path": "mask", "object.mask": "object_mask", "initial_shifts.path": "initial_shifts",
+    "external_reference.path": "external_reference",
+}  # fmt: skip
 # Numbers in most languages, but text in YAML 1.1, which requires a point and a sign in them.
 EXPONENTIAL = re.compile(
     r"(?P<digits>[-+]?(?:\d+(?:\.\d*)?|\.\d+))[eE](?P<sign>[-+]?)(?P<power>\d+)"
@@ -45,12 +53,22 @@ def parse_yaml(text: str) -> Any:
 
 
 def quote(value: Any) -> str:
-    """Write a value as an error shows it: on one line, abbreviated if it is long."""
+    """Write a value as an error shows it: on one line, abbreviated if it is long.
+
+    Of an array that is not a short list, the shape and the data type are written.
+    """
+    if is_array(value) and (len(value.shape) > 1 or value.shape[0] > SHOWN_ENTRIES):
+        return f"an array of the shape {tuple(value.shape)} and the type {value.dtype}"
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # too many digits, or nested too deeply
         text = f"this {type(value).__name__}"
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of any library, with at least one axis, or one made a list."""
+    return bool(getattr(value, "shape", ())) and hasattr(value, "dtype")
 
 
 def refuse_number(text: str) -> str:
@@ -73,11 +91,14 @@ def simplify_words(message: str) -> str:
 
 
 def explain_reading(problems: Sequence[Mapping[str, Any]]) -> str:
-    """Explain a value that YAML reads as another type than expected; "" for all other values.
+    """Explain an array for a path, or a value that YAML reads as another type; "" for all others.
 
     `problems` are pydantic's with the value of one key; if `IS_YAML` is false in them, there is
-    nothing to explain.
+    nothing to explain of YAML.
     """
+    for problem in problems:
+        if is_array(problem.get("input")) and problem["loc"][1:2] and problem["loc"][1] in FILES:
+            return _explain_array(*problem["loc"][:2])
     if not any(problem.get(IS_YAML, True) for problem in problems):
         return ""
     wanted = {str(problem["type"]) for problem in problems}
@@ -92,6 +113,17 @@ def explain_reading(problems: Sequence[Mapping[str, Any]]) -> str:
         if match is not None and (ways := _write_exponential(match, "float_type" in numbers)):
             return f"YAML reads {value} as text: write {ways}; "
     return ""
+
+
+def _explain_array(section: str, name: str) -> str:
+    """Explain how an array is given for a key that is the path of a file."""
+    ways = "write it to a file and give its path"
+    if argument := ARGUMENTS.get(f"{section}.{name}"):
+        ways += f", or call estimate_shifts(stack, {argument}=array)"
+    elif section == "preprocess":
+        what = "divide the frames by it" if name == "flat_field" else "subtract it from the frames"
+        ways += f", or {what} before they are measured"
+    return f"{ways}; "
 
 
 def _write_exponential(match: re.Match[str], may_be_float: bool) -> str:
@@ -131,10 +163,11 @@ def convert_plain(value: Any, location: str = "settings", depth: int = 0) -> Any
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [
+        converted = [
             convert_plain(inner, _join(location, index), depth + 1)
             for index, inner in enumerate(value)
         ]
+        return value if isinstance(value, ListedArray) else converted
     if isinstance(value, str):
         return _convert_text(value, location)
     value = value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value

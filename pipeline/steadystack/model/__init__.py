@@ -20,11 +20,13 @@ Conventions, used everywhere
 """
 
 from steadystack.model.arguments import (
+    ListedArray,
     as_image,
     as_plain,
     as_settings,
     as_shifts,
     as_stack,
+    check_arrays,
     spatial_dims,
     suggest_renaming,
     write_number,
@@ -162,6 +164,7 @@ __all__ = [
     "Image",
     "InputError",
     "Ints",
+    "ListedArray",
     "LocalMotion",
     "LocalStatus",
     "MajorityCheck",
@@ -195,6 +198,7 @@ __all__ = [
     "as_settings",
     "as_shifts",
     "as_stack",
+    "check_arrays",
     "columns_of",
     "count_parts",
     "describe_channel_offsets",

@@ -69,12 +69,32 @@ def _fill_with_nan(values: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     return filled
 
 
+class ListedArray(list[Any]):
+    """The values of an array as a list, with its shape and data type."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        super().__init__(array.tolist())
+        self.shape, self.dtype = array.shape, array.dtype
+
+
+def check_arrays(**arguments: Any) -> None:
+    """Refuse sections of settings in place of arrays; the keywords are names of arguments."""
+    for name, value in arguments.items():
+        if isinstance(value, Mapping) and not hasattr(value, "dims"):  # of a Dataset
+            raise InputError(
+                f"{name} is a {type(value).__name__} of {', '.join(map(str, value)) or 'nothing'}: "
+                "give an array; only in the settings of a run it is a section of keys"
+            )
+
+
 def as_settings(values: Any) -> Any:
     """Convert NumPy arrays in settings to lists, and NumPy numbers to Python's."""
     if isinstance(values, Mapping):
         return {key: as_settings(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
         return [as_settings(value) for value in values]
+    if isinstance(values, np.ndarray) and values.ndim:
+        return ListedArray(values)
     return values.tolist() if isinstance(values, np.ndarray | np.generic) else values
 
 

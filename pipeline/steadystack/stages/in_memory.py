@@ -24,6 +24,7 @@ from steadystack.model import (
     PairTable,
     as_settings,
     as_stack,
+    check_arrays,
 )
 from steadystack.ncc import choose_block_sides
 from steadystack.planning import (
@@ -251,6 +252,12 @@ def estimate_shifts(
         "register": {"max_shift": max_shift, "min_overlap": min_overlap},
         **{name: section for name, section in sections.items() if section is not None},
     }
+    check_arrays(
+        mask=mask,
+        initial_shifts=initial_shifts,
+        external_reference=external_reference,
+        object_mask=object_mask,
+    )
     config = make_config(as_settings(settings))
     source = ArrayFrames.checked(as_stack(stack, planes_told=False), mask)
     digest_camera_images(config, source.frame_shape)
