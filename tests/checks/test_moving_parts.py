@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from bench_verdict import moving_object, noisy, turning, views, wander
 from steadystack.checks import check_moving_parts
-from steadystack.checks.moving_parts import CHECK_PAIRS, _find_linear_shifts
+from steadystack.checks.moving_parts import CHECK_PAIRS
 from steadystack.config import make_config
 from steadystack.measure import measure_pairs
 from steadystack.model import PairTable, as_stack
 from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
 from steadystack.solve import solve_shifts
-from support.turning import turn, turn_volume, turned_series
+from support.turning import turned_series
 
 COUNT = 20  # of frames
 
@@ -94,21 +92,3 @@ def test_too_little_to_tell_is_none():
     mask = np.zeros((128, 128), bool)
     mask[50:80, 50:80] = True
     assert motion_of(noisy(rng, views(rng, wander(rng, 0.3)[:COUNT])), mask) is None
-
-
-@pytest.mark.parametrize("linear", [turn(4), turn_volume([3, -2, 4], 1.02)])
-def test_the_shift_of_a_place_is_that_of_what_both_frames_show_there(linear):
-    ndim, shape = len(linear), (20, 40, 50)[-len(linear) :]
-    middle = (np.array(shape) - 1) / 2
-    motions = np.stack([linear, linear @ linear])
-    shift = np.array([np.arange(ndim), np.arange(ndim) * -0.7])
-    seen = np.random.default_rng(1).uniform(5, 15, (6, ndim))  # on the anchor
-    in_reference, in_moving = (
-        (seen - middle - by) @ np.linalg.inv(motion).T + middle
-        for motion, by in zip(motions, shift, strict=True)
-    )
-    solved = SimpleNamespace(linear=motions, shift=shift)
-    found = _find_linear_shifts(in_reference, (0, 1), solved, shape)
-    np.testing.assert_allclose(found, in_reference - in_moving, atol=1e-9)
-    unknown = SimpleNamespace(linear=motions * np.nan, shift=shift)
-    assert np.isnan(_find_linear_shifts(in_reference, (0, 1), unknown, shape)).all()

@@ -16,7 +16,7 @@ from followed_scenes import make_followed_scene
 from steadystack import stages
 from steadystack.cli import main
 from steadystack.measure import measure_pairs
-from steadystack.model import FrameStatus, InputError, PairStatus, PairTable, Trust
+from steadystack.model import FrameStatus, InputError, PairStatus, PairTable, Reason, Trust
 from steadystack.ncc import tiles
 from steadystack.outputs import write_image, write_stack
 from steadystack.planning import open_series, set_up
@@ -25,6 +25,7 @@ from support.members import slow_but
 from support.runs import walk
 from support.scenes import Scene, assert_same_numbers
 from support.settings import config_of, write_run
+from support.turning import lay, turn
 
 SIZE = (64, 72)
 NOISE = (0.2, 1.5, 0.4)
@@ -386,6 +387,39 @@ def test_offsets_of_channels_are_known_within_their_errors_and_taken_off(
         UserWarning, match=r"channels .*'2'.* the stack has .*GFP.*no channel is moved"
     ):
         steadystack.correct(stack.assign_coords(c=["DAPI", "GFP", "red"]), shifts)
+
+
+def make_turned_channels(side=96):
+    """Channels (t, c, y, x): the second is shifted, the third turned and magnified as well."""
+    rng, scene = np.random.default_rng(5), Scene(5, waves=100, detail=3)
+    places = np.moveaxis(np.indices((side, side)), 0, -1)
+    middle = np.full(2, (side - 1) / 2)
+    frames = [
+        [
+            scene.look(lay(places, linear, shift + offset, middle))
+            for linear, offset in zip((np.eye(2), np.eye(2), turn(0.7, 1.01)), OFFSETS, strict=True)
+        ]
+        for shift in walk()
+    ]
+    return (1000 + 100 * (frames + 0.3 * rng.normal(size=np.shape(frames)))).astype("f4")
+
+
+def test_a_channel_that_is_turned_against_the_first_is_told(tmp_path, hurried):
+    """An offset is then for the middle of the frame only."""
+    named = {"path": "stack.zarr", "channel": [0, 1, 2]}
+    config = write(tmp_path, make_turned_channels(), input=named, solve={"channel_offsets": True})
+    shifts = steadystack.run(config)
+    first, right, turned = json.loads(shifts.attrs["channel_turning"])["sizes"]
+    assert (first, right) == (None, 0)
+    assert 0.5 < turned < 1
+    found = steadystack.verdict(shifts)
+    told = [finding for finding in found.findings if finding.code is Reason.TURNING]
+    assert [finding.trust for finding in told] == [Trust.CHECK]
+    assert told[0].words.startswith("channels 0 and 2 rotate or stretch relative to each other: ")
+    assert f"by up to {turned:.1f} px from the offset" in told[0].words
+    without = stages.solve(settings(tmp_path, input=named))
+    assert without.attrs["channel_turning"] == "null"
+    assert Reason.TURNING not in [f.code for f in steadystack.verdict(without).findings]
 
 
 def test_offsets_are_asked_for_afterwards_without_measuring_again(tmp_path, hurried):

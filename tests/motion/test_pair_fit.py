@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from steadystack.motion.fit_tasks import move_score_image, smooth_further
 from steadystack.motion.generators import exponentiate, make_generators
-from steadystack.motion.pair_fit import _weigh, choose_cell_sides, fit_pair
+from steadystack.motion.pair_fit import _weigh, choose_cell_sides, fit_pair, predict_shifts
 from steadystack.parts import SmoothedMask, compute_jackknife_std, make_score_image
 from support.scenes import Scene, ellipse
 from support.turning import lay, turn, turn_volume
@@ -132,3 +134,21 @@ def test_cells_count_alike_where_those_that_show_most_are_off():
     weight, stiffness = _weigh(np.stack([off, 0 * off], axis=1), power)
     assert weight.max() < 1
     assert 1 < stiffness < 2
+
+
+@pytest.mark.parametrize("linear", [turn(4), turn_volume([3, -2, 4], 1.02)])
+def test_the_shift_of_a_place_is_that_of_what_both_frames_show_there(linear):
+    ndim, shape = len(linear), (20, 40, 50)[-len(linear) :]
+    middle = (np.array(shape) - 1) / 2
+    motions = np.stack([linear, linear @ linear])
+    shift = np.array([np.arange(ndim), np.arange(ndim) * -0.7])
+    seen = np.random.default_rng(1).uniform(5, 15, (6, ndim))  # on the anchor
+    in_reference, in_moving = (
+        (seen - middle - by) @ np.linalg.inv(motion).T + middle
+        for motion, by in zip(motions, shift, strict=True)
+    )
+    solved = SimpleNamespace(linear=motions, shift=shift, local_shift=np.array(np.nan))
+    found = predict_shifts(in_reference, (0, 1), solved, shape)
+    np.testing.assert_allclose(found, in_reference - in_moving, atol=1e-9)
+    unknown = SimpleNamespace(**vars(solved) | {"linear": motions * np.nan})
+    assert np.isnan(predict_shifts(in_reference, (0, 1), unknown, shape)).all()

@@ -18,6 +18,7 @@ from steadystack.checks.sampling import (
     sample_pairs,
     select_far_pairs,
 )
+from steadystack.common_frame import ChannelTurning, pair_with_channel
 from steadystack.defects import find_overlap
 from steadystack.measure import Method, prepare_block, read_camera_images
 from steadystack.model import (
@@ -30,11 +31,11 @@ from steadystack.model import (
     Registration,
     Slices,
 )
-from steadystack.motion import find_simplest_model
+from steadystack.motion import find_simplest_model, predict_shifts
 from steadystack.ncc import CachedMask, MaskedImage
+from steadystack.planning import Setup
 from steadystack.register import PlainPair, register_each_as_it_is
 from steadystack.solve import weigh_parts
-from steadystack.warp import LocalField, find_middle, make_affine
 
 CHECK_PAIRS = 12  # measured again, or half of them if no part moves by itself in these
 FAR_PAIRS = 6  # likewise, of larger separation
@@ -134,6 +135,25 @@ def check_moving_parts(
     if turning is None or not turning.moving or not turning.linear:
         return found  # between distant frames, things in a scene move independently
     return replace(turning, far=True)
+
+
+def check_channels(setup: Setup, pairs: PairTable, solved: FrameTable) -> ChannelTurning | None:
+    """Measure how channels rotate or stretch relative to the first, beyond their offsets.
+
+    Parts of pairs of frames, one in either channel, are compared with the offset and the frames'
+    motion. None if there are no offsets, if frames are windows that follow an object, or if there
+    is too little evidence.
+    """
+    method, channels = setup.method, setup.series.source.channels
+    if not setup.config.solve.channel_offsets or method.places is not None:
+        return None
+    sizes: list[float | None] = [None] * len(channels)
+    for number in range(1, len(channels)):
+        if solved.channel_offset_status[number] == PairStatus.OK.code:
+            motion = check_moving_parts(*pair_with_channel(channels, number, method, pairs, solved))
+            if motion is not None:
+                sizes[number] = motion.size if motion.moving and motion.linear else 0.0
+    return None if sizes.count(None) == len(sizes) else ChannelTurning(tuple(sizes))
 
 
 def _judge(
@@ -259,36 +279,13 @@ def _predict_motion(
     """
     ndim = len(source.frame_shape)
     off = np.full((len(pairs), PARTS**ndim, ndim), np.nan)
-    is_local = bool(np.isfinite(solved.local_shift).any())
-    find = _find_local_shifts if is_local else _find_linear_shifts
     for index, (one, other) in enumerate(pairs.tolist()):
         overlap, _ = find_overlap(method.search.shape, np.rint(whole[index]).astype(int))
         places = np.array(
             [[(side.start + side.stop - 1) / 2 for side in box] for box in cut_into_parts(overlap)]
         ) + [side.start for side in method.whole_region]
-        off[index] = find(places, (one, other), solved, source.frame_shape) - whole[index]
+        off[index] = predict_shifts(places, (one, other), solved, source.frame_shape) - whole[index]
     return off
-
-
-def _find_linear_shifts(
-    places: NDArray[np.float64], ends: tuple[int, int], solved: FrameTable, shape: Sequence[int]
-) -> NDArray[np.float64]:
-    """Find the shifts (places, axes) of a pair at places in its reference, by linear motion."""
-    affine = make_affine(solved.linear[list(ends)], solved.shift[list(ends)], find_middle(shape))
-    if not np.isfinite(affine).all():
-        return np.full_like(places, np.nan)
-    lays = np.linalg.inv(affine[0]) @ affine[1]  # positions in the moving frame on the reference
-    come_from = np.linalg.solve(lays[:-1, :-1], (places - lays[:-1, -1]).T).T
-    return np.asarray(places - come_from)
-
-
-def _find_local_shifts(
-    places: NDArray[np.float64], ends: tuple[int, int], solved: FrameTable, shape: Sequence[int]
-) -> NDArray[np.float64]:
-    """The same by local shifts."""
-    still, moving = (LocalField(solved.nodes, solved.local_shift[frame]) for frame in ends)
-    laid = still.lay(places)
-    return np.asarray(places - (laid - moving.at_places(laid)))
 
 
 def _register_parts(

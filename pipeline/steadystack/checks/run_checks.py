@@ -13,7 +13,7 @@ import numpy as np
 
 from steadystack.checks.fixed_pattern_check import check_fixed_pattern
 from steadystack.checks.mask_check import check_mask
-from steadystack.checks.moving_parts import check_moving_parts
+from steadystack.checks.moving_parts import check_channels, check_moving_parts
 from steadystack.checks.pilot import check_other_conditionings
 from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
 from steadystack.checks.probing import LEAST_ERROR, compare_separations
@@ -53,9 +53,7 @@ from steadystack.survey import measure_repeats, tell_separable
 log = logging.getLogger(__name__)
 
 # The attributes of the dataset with the results of the checks.
-FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER, UNMODELLED = (
-    CHECKED
-) = (
+CHECKED = (
     "fixed_pattern_effect",
     "local_motion",
     "mask_check",
@@ -64,9 +62,11 @@ FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS, OTHER, UN
     "sharpness_check",
     "other_conditioning",
     "unmodelled_motion",
+    "channel_turning",
 )
+FIXED_PATTERN_EFFECT, LOCAL_MOTION, MASK, PROBES, MAJORITY, SHARPNESS = CHECKED[:6]
+OTHER, UNMODELLED, CHANNELS = CHECKED[6:]
 FAILED_CHECKS = "failed_checks"  # the attribute with the names of checks that failed, and why
-
 
 MOST_ROWS = 20_000  # if more pairs are usable, a sample is checked
 MOST_STALE = 3.0  # largest pull relative to the shift: not known if nearly everything repeats
@@ -139,10 +139,7 @@ def check_series(setup: Setup, table: PairTable, client: Engine = None) -> dict[
 
 
 def _make(checks: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
-    """Make checks that use the engine themselves; the result of one that fails is a `Failure`.
-
-    Errors that stop a run are raised.
-    """
+    """Make checks here; the result of one that fails is a `Failure`, unless it stops the run."""
     return dict(run_tasks(None, _call, checks.items()))
 
 
@@ -264,6 +261,14 @@ def check_linear_motion(
     if pattern and pattern.get("unexplained"):
         found = {**found, FIXED_PATTERN_EFFECT: json.dumps({**pattern, "unexplained": 0.0})}
     return {**found, **_write(_make(again), read_failed_checks(found))}
+
+
+def check_channel_offsets(
+    setup: Setup, table: PairTable, solved: FrameTable, found: Mapping[str, str]
+) -> dict[str, str]:
+    """Check the offsets of channels of a solved series; attributes, with those `found` before."""
+    check = partial(check_channels, setup, table, solved)
+    return {**found, **_write(_make({CHANNELS: check}), read_failed_checks(found))}
 
 
 def _check_far_pairs(

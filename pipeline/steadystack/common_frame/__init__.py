@@ -5,7 +5,11 @@
 - `channel_offsets`: measures the offsets of further channels from the first
 """
 
-from steadystack.common_frame.channel_offsets import measure_channel_offsets
+from steadystack.common_frame.channel_offsets import (
+    ChannelTurning,
+    measure_channel_offsets,
+    pair_with_channel,
+)
 from steadystack.common_frame.outside import (
     choose_fine_sigma,
     confirm_in_detail,
@@ -15,6 +19,7 @@ from steadystack.common_frame.outside import (
 from steadystack.common_frame.series_mean import SeriesMean, choose_members, make_series_mean
 
 __all__ = [
+    "ChannelTurning",
     "SeriesMean",
     "choose_fine_sigma",
     "choose_members",
@@ -23,4 +28,5 @@ __all__ = [
     "measure_channel_offsets",
     "move_by_fits",
     "move_to_outside",
+    "pair_with_channel",
 ]

@@ -10,7 +10,9 @@ their stated error does not average out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ from steadystack.measure import (
 )
 from steadystack.model import (
     MEDIAN_DEVIATION,
+    NO_COMPONENT,
     Bools,
     ChangedFrames,
     Frame,
@@ -85,6 +88,17 @@ class ChannelOffset:
         return cls(status, np.full(ndim, np.nan), np.full(ndim, np.nan))
 
 
+@dataclass(frozen=True)
+class ChannelTurning:
+    """How far parts of channels are off the channel's offset as if it turns or stretches.
+
+    `sizes`, pixels, has the distance of the part furthest off in each channel, median over pairs;
+    0: none is off significantly; None: not known, or the first channel.
+    """
+
+    sizes: tuple[float | None, ...]
+
+
 def measure_channel_offsets(
     source: FrameSource,
     pairs: PairTable,
@@ -139,6 +153,34 @@ def measure_channel_offsets(
     return replace(
         frames, channel_offset=offset, channel_offset_std=std, channel_offset_status=status
     )
+
+
+def pair_with_channel(
+    channels: Sequence[FrameSource],
+    number: int,
+    method: Method,
+    pairs: PairTable,
+    frames: FrameTable,
+) -> tuple[TwoChannels, Method, PairTable, FrameTable]:
+    """Pair frames of the first channel with those of another one whose offset is known.
+
+    Returns the frames of both, how they are measured, the pairs, not measured but with the shifts
+    that they should have, and the solved frames twice, the second time moved by the offset. None of
+    the latter is connected to an anchor, so that no other pairs can be made of them.
+    """
+    two, count = TwoChannels(channels[0], channels[number]), len(frames.shift)
+    twice: dict[str, Any] = {
+        name: np.concatenate([getattr(frames, name)] * 2)
+        for name in ("linear", "local_shift", "part_weight")
+    }
+    shift = np.concatenate([frames.shift, frames.shift + frames.channel_offset[number]])
+    ends = choose_pairs(pairs, frames) + np.array([0, count])
+    table = PairTable.of_frames(ends, two)
+    table.shift[:] = shift[ends[:, 1]] - shift[ends[:, 0]]
+    table.status[:] = PairStatus.OK.code
+    alone = np.full(2 * count, NO_COMPONENT)
+    both = replace(frames, shift=shift, component=alone, **twice)
+    return two, replace(method, keep=(), initial_shifts=None), table, both
 
 
 def _decides(pairs: PairTable, channel: int) -> bool:

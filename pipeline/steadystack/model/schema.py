@@ -287,9 +287,8 @@ ATTRIBUTES = (
               "is decided before measuring was decided from the first number of them; "
               "fingerprints: one for each time; kept: earlier pairs, listed after those of the "
               "strategy; missing: it never grew"),
-    Attribute("frame_checksums", "JSON", "checksums of the first, the middle and the last frame "
-              "at the time, by index: CRC-32 of their pixels as stored in the stack; missing: "
-              "written by an earlier version"),
+    Attribute("frame_checksums", "JSON", "checksums of the first, middle and last frame at the "
+              "time, by index: CRC-32 of their stored pixels; missing: by an earlier version"),
     Attribute("codec_std", "number", "standard deviation, pixels, of where the codec of a video "
               "puts a frame, by its bits per pixel; root two of it is in frame_shift_std"),
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
@@ -297,14 +296,15 @@ ATTRIBUTES = (
     Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),
     Attribute("unmodelled_motion", "JSON", "by how much frames are magnified or sheared beyond "
               "motion.model, as in motion_choice; null: it allows both, or neither"),
+    Attribute("channel_turning", "JSON", "sizes: by how much parts of a channel are off its offset "
+              "as if it rotates or stretches, pixels; 0: they are not; null: not known"),
     Attribute("mask_check", "JSON", "what masks keep and exclude of the frames, likewise"),
     Attribute("probe_check", "JSON", "what pairs further apart than those of the run say about "
               "the shifts, and these pairs, or some of the run, otherwise: without parts of the "
               "frame, in fine detail, in coarse detail; likewise"),
     Attribute("majority_check", "JSON", "what some pairs say without the parts of the frame that "
               "the majority of the parts would leave out; null: there are none"),
-    Attribute("sharpness_check", "JSON", "how sharp the mean of the frames is, unmoved and "
-              "moved, likewise"),
+    Attribute("sharpness_check", "JSON", "sharpness of the mean, unmoved and moved, likewise"),
     Attribute("other_conditioning", "JSON", "the conditioning under which refused pairs have a "
               "shift, if most are refused and there is one; null: there is none"),
     Attribute("failed_checks", "JSON", "checks that could not be made, and why; {}: none"),

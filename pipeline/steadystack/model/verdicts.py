@@ -96,7 +96,7 @@ class Reason(Word):
     )
     TURNING = (
         "turning",
-        "the frames turn or stretch, and a shift is only the best translation",
+        "frames, series or channels turn or stretch, and a shift is only the best translation",
         "motion.model",
     )
     UNKNOWN_MOTION = (

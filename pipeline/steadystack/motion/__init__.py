@@ -12,6 +12,7 @@
 from steadystack.motion.generators import find_simplest_model, make_generators
 from steadystack.motion.local_motion import solve_local_motion
 from steadystack.motion.model_choice import MOTION_CHOICE, ModelChoice, choose_model
+from steadystack.motion.pair_fit import predict_shifts
 from steadystack.motion.series_motion import compare_pairs, measure_linear_once, solve_motion
 from steadystack.motion.strengths import LINEAR_MODELS, UnmodelledMotion, measure_strengths
 
@@ -26,6 +27,7 @@ __all__ = [
     "make_generators",
     "measure_linear_once",
     "measure_strengths",
+    "predict_shifts",
     "solve_local_motion",
     "solve_motion",
 ]

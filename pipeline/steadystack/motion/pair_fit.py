@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model import Floats
+from steadystack.model import Floats, FrameTable
 from steadystack.parts import PartGrid, ScoreImage, compute_scores
+from steadystack.warp import LocalField, find_middle, make_affine
 
 # A frame is cut into about this many cells along an axis, each with its own weight.
 CELLS, SMALLEST_CELL = 12, {2: 4, 3: 2}  # the latter in pixels, by number of axes
@@ -173,3 +174,23 @@ def _weigh(
     if held < LEAST_SLOPE * all_held:
         return np.ones(len(left)), 1.0
     return weight, max(all_held / held, 1.0)
+
+
+def predict_shifts(
+    places: NDArray[np.float64], ends: tuple[int, int], solved: FrameTable, shape: Sequence[int]
+) -> NDArray[np.float64]:
+    """Predict the shifts (places, axes) of a pair at places in its reference, pixels.
+
+    They follow from the local motion of its two frames, or else from the linear one; NaN where it
+    is not known. `shape` is that of a frame.
+    """
+    if np.isfinite(solved.local_shift).any():
+        still, moving = (LocalField(solved.nodes, solved.local_shift[frame]) for frame in ends)
+        laid = still.lay(places)
+        return np.asarray(places - (laid - moving.at_places(laid)))
+    affine = make_affine(solved.linear[list(ends)], solved.shift[list(ends)], find_middle(shape))
+    if not np.isfinite(affine).all():
+        return np.full_like(places, np.nan)
+    lays = np.linalg.inv(affine[0]) @ affine[1]  # positions in the moving frame on the reference
+    come_from = np.linalg.solve(lays[:-1, :-1], (places - lays[:-1, -1]).T).T
+    return np.asarray(places - come_from)

@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from steadystack.checks import CHECKED, read_failed_checks
+from steadystack.common_frame import ChannelTurning
 from steadystack.dataset import (
     add_digests,
     check_holds_no_more,
@@ -66,6 +67,7 @@ SUBJECTS = (
     "the sharpness of the mean",
     "other conditionings",
     "how frames turn and stretch beyond their model",
+    "how channels turn and stretch relative to each other",
 )
 
 
@@ -216,7 +218,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
     Checks that are missing or null are ignored; those that failed are findings.
     """
     settings = json.loads(attributes["configuration"])
-    pattern, motion, mask, probes, majority, sharpness, other, beside = (
+    pattern, motion, mask, probes, majority, sharpness, other, beside, apart = (
         json.loads(attributes.get(name, "null")) for name in CHECKED
     )
     mask_check = MaskCheck(**mask) if mask else None
@@ -238,6 +240,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
         choice=ModelChoice.in_force(attributes),
         unmodelled=UnmodelledMotion.of(beside),
         channels=_list_channels(settings),
+        turning=ChannelTurning(**apart) if apart else None,
     )
     failed = _find_failed_checks(attributes)
     return Verdict.of([*_find_edit(attributes), *failed, *judged.findings])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from steadystack.checks import name_parts
+from steadystack.common_frame import ChannelTurning
 from steadystack.model import (
     FieldOfView,
     Finding,
@@ -203,6 +204,21 @@ def advise_on_unmodelled_motion(
             f"the model {advice.motion}, which is then only the best of its kind"
             f"{advice.advise_on_turning(motion.suits)}",
         )
+
+
+def find_turning_channels(
+    turning: ChannelTurning | None, channels: Sequence[str]
+) -> Iterator[Finding]:
+    """Report channels that rotate or stretch relative to the first, one finding for each."""
+    for number, size in enumerate(turning.sizes if turning else ()):
+        if size:
+            yield Finding(
+                Trust.CHECK,
+                Reason.TURNING,
+                f"channels {channels[0]} and {channels[number]} rotate or stretch relative to each "
+                f"other: parts of the frame differ by up to {size:.1f} px from the offset, which "
+                "is only the best translation: align the channels first, or measure only one",
+            )
 
 
 def _judge_still_parts(motion: LocalMotion, advice: AdviceSettings) -> Finding:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from steadystack.common_frame import ChannelTurning
 from steadystack.model import (
     Bools,
     FieldOfView,
@@ -44,6 +45,7 @@ from steadystack.quality.check_findings import (
     decides_alone,
     find_area_left_out,
     find_parts_left_out,
+    find_turning_channels,
 )
 from steadystack.quality.pair_findings import (
     FEW,
@@ -97,13 +99,14 @@ def judge_series(
     choice: ModelChoice | None = None,
     unmodelled: UnmodelledMotion | None = None,
     channels: Sequence[str] = (),
+    turning: ChannelTurning | None = None,
 ) -> Verdict:
     """Judge a solved series; causes come before their effects.
 
     `anchor` and `advice` follow from the settings. `fixed_pattern`, `motion`, `mask`, `probes`,
-    `majority`, `sharpness` and `unmodelled` are results of the checks, `parts` and `field` of the
-    pilot, `outside` of an external reference, and `choice` of `motion.model: auto`; None if there
-    is none. `channels` are the names of those measured.
+    `majority`, `sharpness`, `unmodelled` and `turning` are results of the checks, `parts` and
+    `field` of the pilot, `outside` of an external reference, and `choice` of `motion.model: auto`;
+    None if there is none. `channels` are the names of those measured.
     """
     outvoted = []
     if not decides_alone(probes) and not frames.parts_left_out:  # those are named elsewhere
@@ -122,6 +125,7 @@ def judge_series(
     ]
     found = [
         *find_contradicting_channels(pairs, channels),
+        *find_turning_channels(turning, channels),
         *find_doubtful_pairs(pairs, frames, advice),
         *advise_on_repeats(fixed_pattern),
         *find_area_left_out(field),

@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 from steadystack.checks import (
+    check_channel_offsets,
     check_linear_motion,
     check_series,
     is_checked,
@@ -210,7 +211,9 @@ def _check_again(
     before: str = "translation",
     client: Engine = None,
 ) -> dict[str, str]:
-    """Repeat the checks for frames that have, or had, a linear motion: attributes.
+    """Check offsets of channels, and repeat checks if frames have, or had, a linear motion.
+
+    Returns attributes.
 
     Parameters
     ----------
@@ -219,8 +222,10 @@ def _check_again(
     if setup.config.motion.is_local and before not in ("translation", "local"):
         found = check_series(setup, pairs)
     if setup.config.motion.is_more_than_shift:
-        return check_linear_motion(setup, pairs, frames, found, client)
-    return check_series(setup, pairs) if before != "translation" else dict(found)
+        found = check_linear_motion(setup, pairs, frames, found, client)
+    elif before != "translation":
+        found = check_series(setup, pairs)
+    return check_channel_offsets(setup, pairs, frames, found)
 
 
 def is_solved(opened: OpenRun, dataset: xr.Dataset) -> bool:
