@@ -19,6 +19,9 @@ import steadystack
 from steadystack import stages
 from steadystack.cli import main
 from steadystack.config import make_config
+from steadystack.model import FrameStatus
+from steadystack.motion import ModelChoice
+from steadystack.motion.strengths import LocalStrength, Strength
 from steadystack.outputs import write_image, write_stack
 from steadystack.stages import solving
 from support.local import bent_series
@@ -423,3 +426,37 @@ def test_growth_beside_a_large_turn_is_seen_after_the_solve_and_the_model_replac
     assert choice["reason"].startswith("as rigid leaves scale") == (model == "similarity")
     assert corner_errors(found, series).max() < 0.04
     assert found.attrs["verdict"] == "good"
+
+
+def test_frames_that_are_interpolated_are_not_compared_with_what_was_made_up_for_them():
+    """One frame turned too far to be found; its errors were those of all frames."""
+    series = turned_series(5, count=16, step=0.1)
+    frames = series.frames.copy()
+    frames[7] = turned_series(5, count=16, step=1.3).frames[7]
+    solve = {"interpolate": "linear"}
+    found = steadystack.estimate_shifts(
+        frames, motion={"model": "rigid"}, pairs={"width": 3}, solve=solve, **PLAIN
+    )
+    assert found["frame_status"][7] == FrameStatus.INTERPOLATED.code
+    assert json.loads(found.attrs["probe_check"])["excess"] < 1
+
+
+def test_the_advice_to_set_a_model_ends_the_doubt_about_the_choice(tmp_path, monkeypatch):
+    write_stack(tmp_path / "stack.zarr", FRAMES[:, 20:90, 20:90])
+    output = {"shifts": str(tmp_path / "shifts.zarr")}
+    doubtful = ModelChoice(
+        "translation",
+        {"turn": Strength(0.01, 0.02)},
+        local=LocalStrength(0.36, 0.26, 0.64),
+    )
+    monkeypatch.setattr(solving, "choose_model", lambda *_, **__: doubtful)
+
+    def is_doubted(stage, model):
+        found = stage(config(tmp_path, output=output, motion={"model": model}))
+        return "unknown_motion" in found.attrs["verdict_reasons"]
+
+    assert is_doubted(stages.run, "auto")
+    assert not is_doubted(stages.run, "translation")
+    assert not is_doubted(stages.solve, "translation")
+    monkeypatch.setattr(solving, "choose_model", None)  # the choice was kept
+    assert is_doubted(stages.run, "auto")

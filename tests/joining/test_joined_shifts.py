@@ -135,6 +135,20 @@ def test_series_that_rotate_or_stretch_against_each_other_are_told(seed, matrix,
     assert (found.trust == "good") != is_told
 
 
+def test_groups_of_series_that_rotate_against_each_other_are_told():
+    """Series of one group overlap most with those of their own."""
+    still, turned = changed(11, [[1.0, 0.04], [-0.04, 1.0]])
+    rng = np.random.default_rng(1)
+    runs = [
+        solved(name, frames + rng.normal(0, 0.3, frames.shape))
+        for name, frames in zip("abcde", (still, still, still, turned, turned), strict=True)
+    ]
+    found = steadystack.Verdict.read(join_solved(runs).dataset.attrs)
+    (words,) = [each.words for each in found.findings if each.code == "turning"]
+    named = words.removeprefix("between the means of the series: ").split(" rotate")[0]
+    assert {len({"a", "b", "c"} & {name}) for name in named.split(" and ")} == {0, 1}
+
+
 @pytest.mark.slow
 def test_volumes_are_joined():
     rng, world, shape = np.random.default_rng(6), Scene(6, ndim=3), (8, 48, 52)

@@ -260,7 +260,7 @@ def test_a_turn_that_is_not_sure_enough_to_be_followed_is_told():
     doubt = {"turn": Strength(0.12, 0.03), "scale": Strength(0.02, 0.02)}
     (finding,) = judge_series(table, frames, choice=ModelChoice("translation", doubt)).findings
     assert (finding.trust, finding.code) == (Trust.CHECK, "turning")
-    assert "seem to turn by 0.12 px" in finding.words
+    assert "seem to rotate by 0.12 px" in finding.words
     assert "model: rigid" in finding.words
     refused = ModelChoice("translation", doubt, "but parts of the frame move independently")
     assert not judge_series(table, frames, choice=refused).findings
@@ -273,7 +273,7 @@ def test_what_a_linear_model_leaves_is_told_once():
     grows = UnmodelledMotion(left)
     (finding,) = judge_series(table, frames, advice=rigid, unmodelled=grows).findings
     assert (finding.trust, finding.code) == (Trust.CHECK, "turning")
-    assert "seem to scale by 0.06 px" in finding.words
+    assert "seem to grow or shrink by 0.06 px" in finding.words
     assert finding.words.endswith("set motion: {model: similarity}")
     turns = LocalMotion(12, 9, 4, 0.9, "top left", linear=True, suits="affine")
     (finding,) = judge_series(table, frames, advice=rigid, motion=turns, unmodelled=grows).findings

@@ -121,7 +121,7 @@ def check_moving_parts(
     if len(more) and not _is_calm(parts.off):
         parts = parts.join(measure(pairs[more], weighed[more]))
     found = _judge(parts, pixels, pixel_size, fewest)
-    if found is None or found.moving or found.still:
+    if found is None or found.moving or found.still or fewest < FEWEST_PAIRS:
         return found
     far = select_far_pairs(table, solved, pixels, FAR_PAIRS, OFF_PX / OFF_STD)
     whole = solved.shift[far[:, 1]] - solved.shift[far[:, 0]]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks.sampling import MOST_FRAMES
+from steadystack.checks.sampling import MOST_FRAMES, find_known, select_probe_pairs
 from steadystack.cluster import Engine, Failure, run_tasks
 from steadystack.measure import Method, find_cheapest_cell, find_pair_centres, measure_pairs
 from steadystack.model import (
@@ -16,6 +16,7 @@ from steadystack.model import (
     ChangedFrames,
     Frame,
     FrameSource,
+    FrameTable,
     Ints,
     PairTable,
     ProbeCheck,
@@ -23,6 +24,7 @@ from steadystack.model import (
     Slices,
     find_finite_pixels,
 )
+from steadystack.motion import compare_pairs
 from steadystack.parts import PartGrid, compute_jackknife_std
 from steadystack.planning import Setup
 from steadystack.readers import ValidFrames
@@ -197,3 +199,27 @@ def compare_separations(
                 size = float(np.sqrt(np.mean((off[rows] ** 2).sum(axis=1))))
                 check = replace(check, separation=int(separation), off=size, excess=excess)
     return check
+
+
+def check_far_pairs(
+    setup: Setup, table: PairTable, solved: FrameTable, client: Engine
+) -> ProbeCheck | None:
+    """Compare pairs with larger separations than the run's with the linear motion of frames.
+
+    What stands still in the camera is moved apart with these frames, and pulls them less. None if
+    there are no such pairs, or if some images are each other's negatives.
+    """
+    pairs = select_probe_pairs(table, find_known(solved))
+    if not len(pairs) or (table.ncc[table.ok] < 0).any():
+        return None
+    off, error = compare_pairs(
+        setup.series.source,
+        pairs,
+        solved,
+        setup.method,
+        setup.config.motion.model,
+        pixel_size=setup.series.comparable_sizes,
+        client=client,
+    )
+    known = np.asarray(np.isfinite(off / error).all(axis=1))
+    return compare_separations(np.diff(pairs)[:, 0], known, off, np.hypot(error, LEAST_ERROR))

@@ -16,14 +16,13 @@ from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_channels, check_moving_parts
 from steadystack.checks.pilot import check_other_conditionings
 from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
-from steadystack.checks.probing import LEAST_ERROR, compare_separations
+from steadystack.checks.probing import check_far_pairs
 from steadystack.checks.sampling import (
     MOST_FRAMES,
     KeptFrames,
     crop_to_middle,
-    find_known,
+    drop_interpolated,
     sample_pairs,
-    select_probe_pairs,
 )
 from steadystack.checks.sharpness import check_sharpness
 from steadystack.cluster import Engine, Failure, run_tasks
@@ -35,14 +34,11 @@ from steadystack.model import (
     FrameTable,
     LocalMotion,
     PairTable,
-    ProbeCheck,
 )
 from steadystack.motion import (
     LINEAR_MODELS,
     UnmodelledMotion,
-    compare_pairs,
-    measure_linear_once,
-    measure_strengths,
+    measure_linear_strengths,
 )
 from steadystack.object_windows import measure_in_windows
 from steadystack.pairs import spread_evenly
@@ -242,22 +238,22 @@ def check_linear_motion(
 ) -> dict[str, str]:
     """Repeat checks with the linear, or local, motion of frames; attributes of the dataset.
 
-    `found` are the results of the checks on shifts alone. Those of distant pairs, which turn, are
-    replaced, and what shifts leave unexplained in a few frames is dropped.
+    `found` are the results of the checks on shifts alone. With linear motion, distant pairs alone
+    replace the probe check. What shifts leave unexplained in a few frames is dropped.
     """
-    as_it_is, source = setup, KeptFrames(setup.series.source)
+    uncached, source = setup, KeptFrames(setup.series.source)
     setup = replace(setup, series=replace(setup.series, source=source))
-    sizes = setup.series.comparable_sizes
+    sizes, own = setup.series.comparable_sizes, drop_interpolated(solved)
     again: dict[str, Callable[[], Any]] = {
         LOCAL_MOTION: partial(check_moving_parts, source, setup.method, table, solved, sizes),
-        UNMODELLED: partial(_measure_unmodelled_motion, as_it_is, table, solved, client),
+        UNMODELLED: partial(_measure_unmodelled_motion, uncached, table, own, client),
     }
     if not setup.config.motion.is_local:  # shifts stay as they are
         again |= {
             SHARPNESS: partial(check_sharpness, setup, solved),
-            PROBES: partial(_check_far_pairs, as_it_is, table, solved, client),
+            PROBES: partial(check_far_pairs, uncached, table, own, client),
         }
-    pattern = json.loads(found.get(FIXED_PATTERN_EFFECT, "null"))
+    pattern = _read(found, FIXED_PATTERN_EFFECT)
     if pattern and pattern.get("unexplained"):
         found = {**found, FIXED_PATTERN_EFFECT: json.dumps({**pattern, "unexplained": 0.0})}
     return {**found, **_write(_make(again), read_failed_checks(found))}
@@ -271,30 +267,6 @@ def check_channel_offsets(
     return {**found, **_write(_make({CHANNELS: check}), read_failed_checks(found))}
 
 
-def _check_far_pairs(
-    setup: Setup, table: PairTable, solved: FrameTable, client: Engine
-) -> ProbeCheck | None:
-    """Compare pairs with larger separations than the run's with the linear motion of frames.
-
-    What stands still in the camera is moved apart with these frames, and does not pull them. None
-    if there are no such pairs, or if some images are each other's negatives.
-    """
-    pairs = select_probe_pairs(table, find_known(solved))
-    if not len(pairs) or (table.ncc[table.ok] < 0).any():
-        return None
-    off, error = compare_pairs(
-        setup.series.source,
-        pairs,
-        solved,
-        setup.method,
-        setup.config.motion.model,
-        pixel_size=setup.series.comparable_sizes,
-        client=client,
-    )
-    known = np.asarray(np.isfinite(off / error).all(axis=1))
-    return compare_separations(np.diff(pairs)[:, 0], known, off, np.hypot(error, LEAST_ERROR))
-
-
 def _measure_unmodelled_motion(
     setup: Setup, table: PairTable, solved: FrameTable, client: Engine
 ) -> UnmodelledMotion | None:
@@ -305,20 +277,18 @@ def _measure_unmodelled_motion(
     model = setup.config.motion.model
     if model not in LINEAR_MODELS[:-1]:
         return None
-    source, settings = setup.series.source, setup.config.solve
-    left = measure_linear_once(
-        source,
+    strengths = measure_linear_strengths(
+        setup.series.source,
         table,
         solved,
         setup.method,
-        LINEAR_MODELS[-1],
         pixel_size=setup.series.comparable_sizes,
-        anchor=settings.anchor,
-        robust=settings.robust,
+        anchor=setup.config.solve.anchor,
+        robust=setup.config.solve.robust,
         client=client,
     )
-    kinds = list(measure_strengths(left, len(source.frame_shape)).items())
-    return UnmodelledMotion(dict(kinds[LINEAR_MODELS.index(model) + 1 :])) if kinds else None
+    beyond = list(strengths.items())[LINEAR_MODELS.index(model) + 1 :]
+    return UnmodelledMotion(dict(beyond)) if strengths else None
 
 
 def read_failed_checks(attributes: Mapping[Any, Any]) -> dict[str, str]:
@@ -338,16 +308,19 @@ def is_checked(attributes: Mapping[Any, Any], *, failed_again: bool = True) -> b
 
 def is_majority_confirmed(attributes: Mapping[Any, Any]) -> bool:
     """Whether a check confirmed that parts of the frame are to be left out of the shifts."""
-    found = json.loads(attributes.get(MAJORITY, "null"))
+    found = _read(attributes, MAJORITY)
     return bool(found and found["confirmed"])
 
 
 def read_local_motion(attributes: Mapping[Any, Any]) -> LocalMotion | None:
     """Read how parts of the frame move relative to the whole; None: the check has no result."""
-    found = json.loads(attributes.get(LOCAL_MOTION, "null"))
-    return LocalMotion(**found) if found else None
+    return LocalMotion(**found) if (found := _read(attributes, LOCAL_MOTION)) else None
 
 
 def read_unmodelled_motion(attributes: Mapping[Any, Any]) -> UnmodelledMotion | None:
     """Read the linear motion that the model of the frames does not have; None: not measured."""
-    return UnmodelledMotion.of(json.loads(attributes.get(UNMODELLED, "null")))
+    return UnmodelledMotion.of(_read(attributes, UNMODELLED))
+
+
+def _read(attributes: Mapping[Any, Any], name: str) -> Any:
+    return json.loads(attributes.get(name, "null"))

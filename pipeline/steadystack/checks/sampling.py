@@ -61,6 +61,16 @@ def find_known(solved: FrameTable) -> Bools:
     return np.asarray(has_shift(solved.shift) & (solved.component == 0))
 
 
+def drop_interpolated(solved: FrameTable) -> FrameTable:
+    """Take away the shifts, and the linear motion, of frames that have none of their own."""
+    made_up = (solved.status == FrameStatus.INTERPOLATED.code)[:, None]
+    return replace(
+        solved,
+        shift=np.where(made_up, np.nan, solved.shift),
+        linear=np.where(made_up[..., None], np.nan, solved.linear),
+    )
+
+
 def select_probe_pairs(table: PairTable, known: Bools) -> NDArray[np.int64]:
     """Choose pairs (pairs, 2) of known frames, with larger separations than those of a table."""
     count, far = len(known), int(np.abs(table.moving - table.reference).max(initial=0))

@@ -55,8 +55,7 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
     _check_own(file)
     new_folders = [folder for folder in output.parents if not folder.exists()]  # innermost first
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(file)
+        lock = _acquire_in_folder(file)
     except Timeout:
         if not file.exists() and (reason := _find_refusal(file)):
             raise InputError(f"{path} cannot be written: {reason}") from None
@@ -85,6 +84,18 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
                 for folder in new_folders:
                     folder.rmdir()  # it is not empty, unless the output was refused
         lock.release()
+
+
+def _acquire_in_folder(file: Path) -> FileLock:
+    """Acquire a lock in a folder that is made if need be, again if another run took it away."""
+    for is_last in (False, True):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return _acquire(file)
+        except FileNotFoundError:
+            if is_last:
+                raise
+    raise AssertionError
 
 
 def _check_own(file: Path) -> None:

@@ -220,15 +220,14 @@ def _judge(
         if not joined[mine].all():
             trust = Trust.CHECK if len(set(graph.series[joined])) > 1 else Trust.UNRELIABLE
             yield Finding(trust, Reason.SERIES_NOT_JOINED, _tell_lost(one, graph, number))
-    found = Verdict.read(graph.solved.attrs).findings
-    for finding in found:
-        if finding.code in OF_MEANS:
+    turning = list(_report_turning(series, graph))
+    for finding in Verdict.read(graph.solved.attrs).findings:
+        if finding.code in OF_MEANS and not (turning and finding.code is Reason.TURNING):
             yield replace(finding, words=f"between the means of the series: {finding.words}")
-    if not any(finding.code is Reason.TURNING for finding in found):
-        yield from _find_turning(series, graph)
+    yield from turning
 
 
-def _find_turning(series: Sequence[SolvedSeries], graph: MeanGraph) -> Iterator[Finding]:
+def _report_turning(series: Sequence[SolvedSeries], graph: MeanGraph) -> Iterator[Finding]:
     """Report series that rotate or stretch relative to each other, and are joined by shifts."""
     if not graph.turning:
         return

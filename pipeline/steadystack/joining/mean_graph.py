@@ -37,6 +37,7 @@ from steadystack.readers import ArrayFrames, digest_content
 from steadystack.solve import solve_shifts
 from steadystack.stages import measure_series, solve_in_memory
 
+COMPARED = 64  # pairs of means, at most, whose parts are compared
 # Position error, px, of a mean relative to the frames averaged in it, due to interpolation and to
 # rims that not all frames show; observed where noise is lower.
 OF_MOVING = 0.0015
@@ -168,19 +169,15 @@ def _solve_means(
 
 
 def _find_turning(setup: Setup, table: PairTable) -> dict[tuple[int, int], LocalMotion]:
-    """Find means that rotate or stretch relative to another, in the best-overlapping pair of each.
+    """Find means that rotate or stretch relative to another, in the pairs that overlap most.
 
-    The check of a series needs four pairs; two or three means have fewer.
+    The check of a series needs four pairs, and judges most of them; two or three means have fewer.
     """
     frames = solve_shifts(table)
     used = np.flatnonzero(table.ok & ~frames.rejected)
-    rows = {
-        int(max(mine, key=lambda row: table.overlap[row]))
-        for mean in range(len(frames.shift))
-        if len(mine := used[(table.reference[used] == mean) | (table.moving[used] == mean)])
-    }
+    most = used[np.argsort(-table.overlap[used], kind="stable")[:COMPARED]]
     turning = {}
-    for row in sorted(rows):
+    for row in sorted(most.tolist()):
         pair = table.select_pairs(np.array([row]))
         motion = check_moving_parts(setup.series.source, setup.method, pair, frames, fewest=1)
         if motion is not None and motion.moving and motion.linear:

@@ -278,7 +278,7 @@ ATTRIBUTES = (
     Attribute("motion_choice", "JSON", "the model that was chosen if motion.model is auto, and "
               "by how much frames turn, are magnified and sheared, with standard deviations, and "
               "their parts move smoothly or alone, in pixels, root mean square; and a reason, if "
-              "it was chosen for another one; missing: none was chosen"),
+              "these did not decide; missing: none was chosen"),
     Attribute("pilot", "JSON", "what was tried before measuring to decide on settings that are "
               "auto: conditionings, how many of some pairs each one finds, and which was chosen; "
               "pixels that are defects of the camera, offsets of its rows and columns, where "
@@ -295,7 +295,7 @@ ATTRIBUTES = (
               "shifts, seen on some pairs and frames; null: it could not be determined"),
     Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),
     Attribute("unmodelled_motion", "JSON", "by how much frames are magnified or sheared beyond "
-              "motion.model, as in motion_choice; null: it allows both, or neither"),
+              "motion.model rigid or similarity, as in motion_choice; null: not measured"),
     Attribute("channel_turning", "JSON", "sizes: by how much parts of a channel are off its offset "
               "as if it rotates or stretches, pixels; 0: they are not; null: not known"),
     Attribute("mask_check", "JSON", "what masks keep and exclude of the frames, likewise"),

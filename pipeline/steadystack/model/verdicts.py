@@ -101,7 +101,7 @@ class Reason(Word):
     )
     UNKNOWN_MOTION = (
         "unknown_motion",
-        "motion.model is auto, and frames may turn, stretch or deform otherwise",
+        "motion.model is auto, and frames may move in ways that the chosen model does not have",
         "motion.model",
     )
     MOVING_PARTS = "moving_parts", "something in the frame moves independently", "mask.path"

@@ -13,8 +13,8 @@ from steadystack.motion.generators import find_simplest_model, make_generators
 from steadystack.motion.local_motion import solve_local_motion
 from steadystack.motion.model_choice import MOTION_CHOICE, ModelChoice, choose_model
 from steadystack.motion.pair_fit import predict_shifts
-from steadystack.motion.series_motion import compare_pairs, measure_linear_once, solve_motion
-from steadystack.motion.strengths import LINEAR_MODELS, UnmodelledMotion, measure_strengths
+from steadystack.motion.series_motion import compare_pairs, solve_motion
+from steadystack.motion.strengths import LINEAR_MODELS, UnmodelledMotion, measure_linear_strengths
 
 __all__ = [
     "LINEAR_MODELS",
@@ -25,8 +25,7 @@ __all__ = [
     "compare_pairs",
     "find_simplest_model",
     "make_generators",
-    "measure_linear_once",
-    "measure_strengths",
+    "measure_linear_strengths",
     "predict_shifts",
     "solve_local_motion",
     "solve_motion",

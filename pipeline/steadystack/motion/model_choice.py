@@ -18,7 +18,6 @@ from steadystack.model import (
     PairTable,
 )
 from steadystack.motion.local_motion import measure_boxes_once
-from steadystack.motion.series_motion import measure_linear_once
 from steadystack.motion.strengths import (
     FEWEST_FRAMES,
     KINDS,
@@ -27,12 +26,13 @@ from steadystack.motion.strengths import (
     LocalStrength,
     Strength,
     UnmodelledMotion,
+    measure_linear_strengths,
     measure_local_strength,
-    measure_strengths,
 )
 
 UNKNOWN = "how parts of the frame move cannot be determined"
-INDEPENDENT = "but parts of the frame move independently"  # reported by another finding
+BUT = "but"  # begins a reason against a model that motion suggests
+INDEPENDENT = f"{BUT} parts of the frame move independently"  # reported by another finding
 MOTION_CHOICE = "motion_choice"  # the dataset's attribute with the choice
 # A kind of motion counts if it is this share of the strongest: a large turn looks a little like a
 # scale.
@@ -55,19 +55,22 @@ class ModelChoice:
     reason : why nothing was measured, why the model is translation in spite of it, or what was left
         when frames were solved with a simpler model; "": none
     local : strength of the motion beyond linear motion; None: not measured
+    is_used : False if the settings name a model; kept in case they leave it open again
     """
 
     model: str
     strengths: Mapping[str, Strength]
     reason: str = ""
     local: LocalStrength | None = None
+    is_used: bool = True
 
     @classmethod
     def in_force(cls, attributes: Mapping[Any, Any]) -> ModelChoice | None:
         """Read the choice that a dataset was solved with; None: solved with another model."""
         choice = cls.of(attributes)
         motion = json.loads(attributes["configuration"]).get("motion", {})
-        return choice if choice and choice.model == motion.get("model", "translation") else None
+        in_force = choice and choice.is_used and choice.model == motion.get("model", "translation")
+        return choice if in_force else None
 
     @property
     def doubt(self) -> str:
@@ -77,9 +80,10 @@ class ModelChoice:
         """
         if self.reason == UNKNOWN:
             return f"as {UNKNOWN}"
-        if self.reason.startswith("but") and self.reason != INDEPENDENT:
+        if self.reason.startswith(BUT) and self.reason != INDEPENDENT:
             return self.reason
-        local = self.local if self.model != "local" else None
+        # where much of the motion is linear, that of boxes beyond it is not measured well
+        local = self.local if self.model == "translation" else None
         if local is not None and not local.is_known:
             return "as too few parts of the frame are seen to tell whether it deforms"
         if local is not None and local.is_doubtful:
@@ -119,7 +123,7 @@ class ModelChoice:
         told = json.loads(attributes[MOTION_CHOICE])
         strengths = {kind: Strength(**each) for kind, each in told["strengths"].items()}
         local = LocalStrength(**told["local"]) if told.get("local") else None
-        return cls(told["model"], strengths, told["reason"], local)
+        return cls(told["model"], strengths, told["reason"], local, told.get("is_used", True))
 
     def describe(self) -> str:
         """Describe what was chosen, and why."""
@@ -183,10 +187,9 @@ def choose_model(
     if why or parts is None:
         return ModelChoice("translation", {}, why)
     how: dict[str, Any] = {"anchor": anchor, "robust": robust, "client": client}
-    seen = measure_linear_once(
-        source, pairs, frames, method, "affine", pixel_size=pixel_size, **how
+    strengths = measure_linear_strengths(
+        source, pairs, frames, method, pixel_size=pixel_size, **how
     )
-    strengths = measure_strengths(seen, len(source.frame_shape))
     if not strengths:
         return ModelChoice("translation", {}, f"fewer than {FEWEST_FRAMES} frames can be compared")
     linear = _choose_linear(strengths, parts)
@@ -216,6 +219,6 @@ def _choose_linear(strengths: Mapping[str, Strength], parts: LocalMotion) -> Mod
     most = MOST_LEFT * max(strengths[kind].size for kind in taken)
     left = [kind for kind in kinds if kind not in taken and strengths[kind].size > most]
     if any(strengths[kind].size > strengths[kind].std for kind in left):
-        reason = f"but {MODELS[taken[-1]]} leaves much {' and '.join(left)} unexplained"
+        reason = f"{BUT} {MODELS[taken[-1]]} leaves much {' and '.join(left)} unexplained"
         return ModelChoice("translation", strengths, reason)
     return ModelChoice(MODELS[taken[-1]], strengths)

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.model import NO_COMPONENT, Bools, Floats
+from steadystack.measure import Method
+from steadystack.model import NO_COMPONENT, Bools, Floats, FrameSource, FrameTable, PairTable
 from steadystack.motion.generators import count_turns
 from steadystack.motion.local_pairs import BoxGrid
 from steadystack.motion.local_prior import TINY, BoxShifts, Prior, find_fields
+from steadystack.motion.series_motion import measure_linear_once
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve import GraphFit
 
@@ -21,8 +23,8 @@ from steadystack.solve import GraphFit
 # over the pixels of a frame, and by this many of its standard deviations.
 LEAST_PX, LEAST_STD = 0.05, 5.0
 FEWEST_FRAMES = 4
-# Motion that a model lacks is reported from so many of its standard deviations on. (Of 100 series
-# without it, but for large objects and other reasons to look, none had more than 2.1.)
+# Motion that a model lacks is reported from so many of its standard deviations on. (Of 90 series
+# that had none, only some with large objects, which were not good anyway, had more than 2.1.)
 REPORTED_STD = 3.5
 # Motion is local and smooth if, beyond linear motion, this share of the boxes moves like the boxes
 # around it (and by at least this share, of squares, of the box that moves most), if what boxes move
@@ -70,8 +72,8 @@ class UnmodelledMotion:
         return cls({kind: Strength(**each) for kind, each in fields["strengths"].items()})
 
     @property
-    def seen(self) -> dict[str, Strength]:
-        """The kinds that are significant."""
+    def reported(self) -> dict[str, Strength]:
+        """The kinds that are strong enough to be reported."""
         return {
             kind: each
             for kind, each in self.strengths.items()
@@ -80,8 +82,8 @@ class UnmodelledMotion:
 
     @property
     def suits(self) -> str:
-        """The simplest model with all of these; "": there is none."""
-        return max((MODELS[kind] for kind in self.seen), key=LINEAR_MODELS.index, default="")
+        """The simplest model with all reported kinds; "": there are none."""
+        return max((MODELS[kind] for kind in self.reported), key=LINEAR_MODELS.index, default="")
 
 
 @dataclass(frozen=True)
@@ -115,23 +117,34 @@ class LocalStrength:
         return not self.is_seen and is_shared and self.size > LEAST_LOCAL_PX
 
 
-def measure_strengths(seen: GraphFit, ndim: int) -> dict[str, Strength]:
+def measure_linear_strengths(
+    source: FrameSource, pairs: PairTable, frames: FrameTable, method: Method, **how: Any
+) -> dict[str, Strength]:
+    """Measure each kind of linear motion that remains beyond the known one; {}: see below.
+
+    Parameters are as in `measure_linear_once`, of the model that has all kinds.
+    """
+    fit = measure_linear_once(source, pairs, frames, method, LINEAR_MODELS[-1], **how)
+    return measure_strengths(fit, len(source.frame_shape))
+
+
+def measure_strengths(fit: GraphFit, ndim: int) -> dict[str, Strength]:
     """Measure the strength of each kind of linear motion; {}: too few frames are known.
 
     Sizes are relative to the mean of the frames, not to the anchor, which alone is not
     interpolated. Errors follow from the jackknife over groups of cells: these disagree on a motion
     that only an object makes.
     """
-    known = np.isfinite(seen.value).all(axis=1) & (seen.component != NO_COMPONENT)
-    known &= seen.component == (np.bincount(seen.component[known]).argmax() if known.any() else 0)
+    known = np.isfinite(fit.value).all(axis=1) & (fit.component != NO_COMPONENT)
+    known &= fit.component == (np.bincount(fit.component[known]).argmax() if known.any() else 0)
     if known.sum() < FEWEST_FRAMES:
         return {}
-    value, moves = seen.value[known], seen.part_step[known]
+    value, moves = fit.value[known], fit.part_step[known]
     off = value - value.mean(axis=0)
     std = compute_jackknife_std(moves - moves.mean(axis=0))
-    std = np.maximum(std, np.nan_to_num(seen.stated_std[known]))
+    std = np.maximum(std, np.nan_to_num(fit.stated_std[known]))
     strengths, turns = {}, count_turns(ndim)
-    bounds = pairwise((0, turns, turns + 1, seen.value.shape[1]))
+    bounds = pairwise((0, turns, turns + 1, fit.value.shape[1]))
     for kind, columns in zip(KINDS, (slice(*each) for each in bounds), strict=True):
         size, noise = (
             float(np.sqrt((values[:, columns] ** 2).sum(axis=1).mean())) for values in (off, std)

@@ -5,6 +5,7 @@
 - `judge`: the verdict on tables, and the findings on frames
 - `pair_findings`: the findings on pairs
 - `check_findings`: the findings from the checks
+- `motion_findings`: the findings on motion beyond shifts
 - `static_findings`: the findings on what stands still in the camera
 - `advice`: the text of all advice
 - `worst_pairs`: reads the worst-fitting pairs again

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from steadystack.checks import name_parts
-from steadystack.common_frame import ChannelTurning
 from steadystack.model import (
     FieldOfView,
     Finding,
     FrameTable,
-    LocalMotion,
     MajorityCheck,
     MaskCheck,
     ProbeCheck,
@@ -22,14 +20,9 @@ from steadystack.model import (
     Trust,
     write_number,
 )
-from steadystack.motion import UnmodelledMotion
 from steadystack.quality.advice import AdviceSettings
-from steadystack.quality.static_findings import WINS, advise_on_pulled_probes
+from steadystack.quality.static_findings import advise_on_pulled_probes
 
-# Parts that stand still make shifts unreliable if they pull them by more than this.
-SPOILT_PX = 0.5
-# Parts that stand still and are left out are reported if they still pull by more than this.
-STILL_PULLS_PX = 0.1
 # If more than this share of the parts were not used, the others are a bare majority. (Of 80 random
 # series with an object or a label, 16 had three of nine parts not used; none of these was off by
 # more than 1.8 times the stated error; of 9 with four of nine, one was unreliable as it was off by
@@ -38,9 +31,6 @@ MANY_PARTS = 1 / 3
 # At least this share of the frame must be used, or else most of it did not agree. (One random
 # series with four of nine parts used was off by 0.8 px, and would be called good.)
 LEAST_USED = 0.5
-# If more than this share of the parts move by themselves, it is unclear which of them is the scene.
-MOVES = 0.3
-
 # Pairs of large separation are reported if they are off by FAR times the stated error. Since errors
 # are widened by that, shifts are unreliable only above TOO_FAR times and TOO_FAR_PX pixels.
 FAR, TOO_FAR, TOO_FAR_PX = 2.0, 4.0, 1.0
@@ -150,94 +140,6 @@ def find_parts_left_out(
             f"{len(parts)} of {count} parts of the frame go their own way and are left out of the "
             f"shifts ({names}; an object, a label, dirt?){question}",
         )
-
-
-def advise_on_moving_parts(
-    motion: LocalMotion | None, advice: AdviceSettings, left_out: int = 0
-) -> Iterator[Finding]:
-    """Report parts of the frame that do not move like the whole; up to two findings.
-
-    The `left_out` parts that are left out of the shifts are not reported, if they do not pull them.
-    """
-    if motion is None:
-        return
-    if motion.still > left_out or motion.still_pull > STILL_PULLS_PX:
-        yield _judge_still_parts(motion, advice)
-    if motion.moving <= left_out:
-        return
-    if motion.linear:
-        frames_apart = "frames far apart" if motion.far else "the frames of a pair"
-        what, best = "the shift of the whole", "a shift is only the best translation"
-        if advice.motion != "translation":
-            what, best = (
-                f"the {advice.motion} motion of the whole",
-                "this is only the best such motion",
-            )
-        yield Finding(
-            Trust.CHECK,
-            Reason.TURNING,
-            f"the frames rotate or stretch: parts of them differ from {what} by up to "
-            f"{motion.size:.1f} px between {frames_apart}, so that {best}"
-            f"{advice.advise_on_turning(motion.suits)}",
-        )
-        return
-    yield Finding(
-        Trust.UNRELIABLE if motion.moving > MOVES * motion.parts else Trust.CHECK,
-        Reason.MOVING_PARTS,
-        f"something moves independently: {motion.moving} of {motion.parts} parts of the frame "
-        f"differ from the shift of the whole, by up to {motion.size:.1f} px between the frames of "
-        f"a pair ({motion.where}): {advice.masking}, or measure a channel that does not show it"
-        f"{advice.deforming if motion.moving > motion.parts / 2 else ''}",
-    )
-
-
-def advise_on_unmodelled_motion(
-    motion: UnmodelledMotion | None, advice: AdviceSettings
-) -> Iterator[Finding]:
-    """Report linear motion that the model of the frames does not have; at most one finding."""
-    if motion is not None and motion.seen:
-        does = " and ".join(f"{kind} by {each.size:.2g} px" for kind, each in motion.seen.items())
-        yield Finding(
-            Trust.CHECK,
-            Reason.TURNING,
-            f"the frames seem to {does} (root mean square of their pixels) beyond their motion by "
-            f"the model {advice.motion}, which is then only the best of its kind"
-            f"{advice.advise_on_turning(motion.suits)}",
-        )
-
-
-def find_turning_channels(
-    turning: ChannelTurning | None, channels: Sequence[str]
-) -> Iterator[Finding]:
-    """Report channels that rotate or stretch relative to the first, one finding for each."""
-    for number, size in enumerate(turning.sizes if turning else ()):
-        if size:
-            yield Finding(
-                Trust.CHECK,
-                Reason.TURNING,
-                f"channels {channels[0]} and {channels[number]} rotate or stretch relative to each "
-                f"other: parts of the frame differ by up to {size:.1f} px from the offset, which "
-                "is only the best translation: align the channels first, or measure only one",
-            )
-
-
-def _judge_still_parts(motion: LocalMotion, advice: AdviceSettings) -> Finding:
-    """Report parts that stand still; how bad it is depends on how far most parts move."""
-    parts = f"{motion.still} of {motion.parts} parts of the frame ({motion.still_where})"
-    if motion.still_pull > WINS * motion.scene:
-        return Finding(
-            Trust.UNRELIABLE,
-            Reason.STILL_PARTS,
-            f"something that stands still outweighs the scene in {parts}, while most parts move "
-            f"by {motion.scene:.1f} px between the frames of a pair (dirt, a label, a scale "
-            f"bar?): {advice.static_removal}",
-        )
-    return Finding(
-        Trust.UNRELIABLE if motion.still_pull > SPOILT_PX else Trust.CHECK,
-        Reason.STILL_PARTS,
-        f"something stands still in {parts} while the scene moves, and pulls shifts by "
-        f"{motion.still_pull:.2f} px (dirt, a label, a scale bar?): {advice.static_removal}",
-    )
 
 
 def advise_on_probes(

@@ -37,15 +37,18 @@ from steadystack.quality.advice import AdviceSettings
 from steadystack.quality.check_findings import (
     advise_on_majority,
     advise_on_mask,
-    advise_on_moving_parts,
     advise_on_probes,
     advise_on_sharpness,
-    advise_on_unmodelled_motion,
     ask_about_far_value,
     decides_alone,
     find_area_left_out,
     find_parts_left_out,
+)
+from steadystack.quality.motion_findings import (
+    advise_on_moving_parts,
+    advise_on_unmodelled_motion,
     find_turning_channels,
+    find_unknown_motion,
 )
 from steadystack.quality.pair_findings import (
     FEW,
@@ -113,9 +116,9 @@ def judge_series(
         outvoted = list(advise_on_majority(majority, frames.shift.shape[1], advice, sharpness))
     is_told = bool(outvoted) or (parts is not None and parts.is_all)
     strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))
-    if Reason.TURNING not in {finding.code for finding in strange}:
-        beyond = unmodelled or (choice.unmodelled if choice else None)
-        strange += advise_on_unmodelled_motion(beyond, advice)
+    beyond = unmodelled or (choice.unmodelled if choice else None)
+    if Reason.TURNING in {finding.code for finding in strange}:
+        beyond = None
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # sharp where still
     are_few = fixed_pattern is None or fixed_pattern.unexplained > 0  # too few for the check
@@ -131,7 +134,8 @@ def judge_series(
         *find_area_left_out(field),
         *find_parts_left_out(frames, parts, advice),
         *strange,
-        *_find_unknown_motion(choice),
+        *advise_on_unmodelled_motion(beyond, advice),
+        *find_unknown_motion(choice),
         *still,
         *outvoted,
         *advise_on_probes(probes, advice, sharpness, is_told=is_told),
@@ -227,18 +231,6 @@ def _find_disagreeing_parts(frames: FrameTable, advice: AdviceSettings) -> Itera
             "times what noise explains, in too few frames to tell why: if something stands "
             "still, such as the edge of a round field of view, or goes its own way, "
             f"{advice.masking}",
-        )
-
-
-def _find_unknown_motion(choice: ModelChoice | None) -> Iterator[Finding]:
-    """Report that frames may move otherwise than the model that `motion.model: auto` chose."""
-    if choice is not None and choice.doubt:
-        yield Finding(
-            Trust.CHECK,
-            Reason.UNKNOWN_MOTION,
-            f"motion.model: auto chose {choice.model}, {choice.doubt}: whether frames also "
-            "turn, stretch or deform is not known: set motion.model to what they do, or to "
-            "translation if they do none of these",
         )
 
 

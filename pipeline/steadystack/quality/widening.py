@@ -41,8 +41,8 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     that was separated from an estimated fixed pattern. If pairs without a fixed pattern, in coarse
     detail or with equally bright planes show that shifts, relative to the anchor's, are pulled
     towards zero by a share of them, that is added to the errors; and so are errors from a video
-    codec, which displaces frames and the anchor, and from frames that repeat parts of others. Of
-    errors of linear motion, the excess is a factor, too.
+    codec, which displaces frames and the anchor, and from frames that repeat parts of others. The
+    errors of linear motion are multiplied by the excess, too.
     """
     found = json.loads(attributes.get(PROBES, "null"))
     probes, lost = ProbeCheck(**found) if found else ProbeCheck(0), 0.0

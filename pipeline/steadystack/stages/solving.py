@@ -236,6 +236,9 @@ def is_solved(opened: OpenRun, dataset: xr.Dataset) -> bool:
     motion = json.loads(dataset.attrs["configuration"]).get("motion")
     now = recall_motion(opened.setup, dataset.attrs).config.dump()
     same = before == now["solve"] and motion == now["motion"]
+    choice = ModelChoice.of(dataset.attrs)
+    is_open = opened.setup.config.motion.model == "auto"
+    same &= choice is None or choice.is_used == is_open
     known, outside = OutsideOutcome.of(dataset.attrs), opened.setup.series.outside
     same &= (known and known.digest) == (outside and outside.digest)
     return bool(same and json.loads(dataset.attrs["versions"]) == collect_versions())
@@ -282,14 +285,21 @@ def solve_measured(opened: OpenRun, measured: xr.Dataset) -> xr.Dataset:
     return result
 
 
+def _keep_choice(found: Mapping[str, str], *, is_used: bool) -> dict[str, str]:
+    """Mark the choice of `motion.model` in attributes as used or not; a failed one only if used."""
+    kept = {name: text for name, text in found.items() if name != MOTION_CHOICE}
+    choice = ModelChoice.of(found if is_used else recall_choice(found))
+    if choice is not None:
+        kept[MOTION_CHOICE] = replace(choice, is_used=is_used).dump()
+    return kept
+
+
 def _solve_measured(opened: OpenRun, measured: xr.Dataset) -> xr.Dataset:
     table, setup = read_pairs(measured), opened.setup
     with log_stage("solving"):
         before = json.loads(measured.attrs.get(MOTION, "{}")).get("model", "translation")
         found = get_lasting_attributes(measured)
-        if setup.config.motion.model != "auto":  # that a choice failed is no matter then
-            others = {name: text for name, text in found.items() if name != MOTION_CHOICE}
-            found = others | recall_choice(found)
+        found = _keep_choice(found, is_used=setup.config.motion.model == "auto")
         setup = recall_motion(setup, found)
         reads = setup.config.solve_reads_frames or before != "translation"
         if reads:
