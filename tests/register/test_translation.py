@@ -56,6 +56,23 @@ def test_unrelated_images_have_no_shift(smooth, max_shift):
         assert np.isnan(found.shift).all()
 
 
+def test_a_few_counts_on_one_another_are_no_match():
+    """Next to a corner of the search, two or three counts on one another make an NCC of 1."""
+    for seed in (3, 16, 17, 33):
+        rng = np.random.default_rng([7, seed])
+        found = register_translation(*rng.poisson(0.01, (2, 96, 96)).astype(np.float32))
+        assert found.status == PairStatus.LOW_NCC
+    scene = Scene(5, detail=2.0)
+    for seed in range(4):
+        rng = np.random.default_rng([8, seed])
+        counts = [
+            rng.poisson(0.08 * np.exp(scene.view((160, 160), at))) for at in ((0, 0), (3, -2))
+        ]
+        found = register_translation(*counts, max_shift=8)
+        assert found.status == PairStatus.OK
+        np.testing.assert_allclose(np.abs(found.shift), [3, 2], atol=0.7)
+
+
 def stars(rng):
     field = np.zeros((96, 96))
     field[tuple(rng.integers(0, 96, (2, 60)))] = np.exp(rng.normal(size=60))

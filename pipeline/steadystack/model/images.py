@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -95,6 +96,9 @@ class Surface:
     `variances` are those of the overlapping pixels of reference and moving image at each lag, up to
     a factor per image; None: the same at all lags.
 
+    `bright_shares` times these variances are the shares of the overlapping pixels that have most of
+    the contrast of reference and moving image; infinite: not known.
+
     The surface may reach beyond what is searched: `margin` lags (before, after) along each axis
     only serve the sub-pixel fit. `averaged` is how many images, as noisy as the moving one, are
     averaged in the reference.
@@ -108,6 +112,7 @@ class Surface:
     margin: tuple[tuple[int, int], ...] = ()
     variances: tuple[Floats, Floats] | None = None
     averaged: float = 1.0
+    bright_shares: tuple[float, float] = (math.inf, math.inf)
 
     @cached_property
     def searched(self) -> tuple[slice, ...]:

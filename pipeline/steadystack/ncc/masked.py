@@ -226,6 +226,18 @@ def compute_moments(values: Floats) -> tuple[float, float]:
     return float(value_sum), float(np.einsum("ij,ij->i", lines, lines).sum(dtype=np.float64))
 
 
+def compute_bright_share(values: Floats, count: int) -> float:
+    """Compute the share of `count` valid pixels that has most of the contrast: 1 / kurtosis.
+
+    It is a third for normal noise, and about the number of counts per pixel where most pixels
+    have none. Invalid pixels are 0, as is the mean.
+    """
+    lines = values.reshape(-1, values.shape[-1])
+    energy = float(np.einsum("ij,ij->i", lines, lines).sum(dtype=np.float64))
+    fourth = np.einsum("ij,ij,ij,ij->i", lines, lines, lines, lines).sum(dtype=np.float64)
+    return min(energy * energy / (count * float(fourth)), 1.0) if count and fourth > 0 else 1.0
+
+
 def _scale_image(
     image: NDArray[Any], mask: CachedMask, level: Scaling, dtype: np.dtype[Any]
 ) -> MaskedImage:

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from steadystack.model import Surface
 from steadystack.ncc.lags import Window
-from steadystack.ncc.terms import Lags, Terms
+from steadystack.ncc.terms import Lags, Moments, Terms
 
 # Rounding error of a sum, in units of the largest sum times the transforms' precision.
 ROUNDING = 32
@@ -68,7 +68,13 @@ def compute_surface(
         valid_count=(f.count, g.count),
         chance_deviation=terms.chance_deviation,
         variances=variances,
+        bright_shares=(_relate(f), _relate(g)),
     )
+
+
+def _relate(image: Moments) -> float:
+    """Relate the share of the bright pixels of an image to its variance."""
+    return image.bright_share / image.variance if image.variance > 0 else np.inf
 
 
 def _subtract_means(products: Lags, first: Lags, second: Lags, per_pixel: Lags) -> Lags:

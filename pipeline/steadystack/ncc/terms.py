@@ -27,6 +27,7 @@ from steadystack.ncc.lags import Window
 from steadystack.ncc.masked import (
     MaskedImage,
     Scaling,
+    compute_bright_share,
     compute_moments,
     is_constant_range,
     select_sample,
@@ -107,6 +108,7 @@ class Moments:
     level: Scaling | None  # None: no pixel is valid
     dtype: np.dtype[Any]  # of the pixels
     coarse: Coarse | None = None  # of frames cut into tiles, for structure larger than a tile
+    bright_share: float = 1.0  # of the pixels, that has most of the contrast
 
     @classmethod
     def compute(cls, image: MaskedImage, frame_part: FramePart | None = None) -> Moments:
@@ -132,6 +134,7 @@ class Moments:
             level if image.mask.count else None,
             image.dtype,
             Coarse.compute(image, frame_part) if frame_part is not None else None,
+            compute_bright_share(values, count),
         )
         image.cache["moments"] = moments
         return moments
@@ -177,6 +180,7 @@ class Moments:
             low=min(first.low, second.low),
             high=max(first.high, second.high),
             coarse=coarse,
+            bright_share=max(first.bright_share, second.bright_share),
         )
 
 

@@ -15,11 +15,10 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from steadystack.model import Bools, Floats, Slices, Surface, find_box
-from steadystack.peak.maxima import dilate, find_maxima, find_quartiles
+from steadystack.peak.maxima import climb, dilate, find_heights, find_maxima, find_quartiles
 
 # A peak is believed if it stands this many standard deviations above the highest that chance is
 # expected to make in the surface. Of 2200 pairs of unrelated images (64 and 128 px, smooth over 0
@@ -58,6 +57,9 @@ LARGEST_FISHER = float(np.arctanh(LARGEST_NCC))
 MOST_REPETITIONS, MISSED_FALL, REPETITION_NCC = 16, 0.1, 0.4
 # Distance of the quartiles of a normal distribution, in standard deviations.
 QUARTILES_APART = 1.349
+# If either image has its contrast in more than this share of the overlap (0.33 for normal noise),
+# the significance of the NCC is enough.
+SPARSE = 0.1
 # Fewer independent lags away from the peak than this do not show how high chance reaches.
 FEWEST_LAGS = 8
 
@@ -148,7 +150,7 @@ def _find_repetition(surface: Surface, index: tuple[int, ...], away: Bools) -> f
         return 0.0
     order = np.argsort(ncc[tuple(places.T)])[::-1][:MOST_REPETITIONS]
     places = np.concatenate([[at], places[order]])
-    heights, falls = _find_heights(ncc, places)
+    heights, falls = find_heights(ncc, places)
     if (heights[1:] + MISSED_FALL * falls[1:]).max() >= heights[0]:
         return 1.0
     weight = np.sqrt(np.maximum(count[tuple(places.T)] - 3, 0))
@@ -160,26 +162,6 @@ def _find_wider_box(chosen: Bools) -> Slices:
     """Find the box around the chosen lags (at least one), with one more lag on each side."""
     box = zip(find_box(chosen), chosen.shape, strict=True)
     return tuple(slice(max(side.start - 1, 0), min(side.stop + 1, size)) for side, size in box)
-
-
-def _find_heights(ncc: Floats, index: NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """Find the heights of maxima between lags, and how far they fall within one lag on average."""
-    heights = ncc[tuple(index.T)].astype(np.float64)
-    whole, falls = heights.copy(), np.zeros(len(index))
-    for axis, size in enumerate(ncc.shape):
-        inner = (index[:, axis] > 0) & (index[:, axis] < size - 1)
-        sides = []
-        for step in (-1, 1):
-            place = index[inner].copy()
-            place[:, axis] += step
-            sides.append(ncc[tuple(place.T)])
-        below, above = np.where(np.isfinite(sides), sides, whole[inner])
-        bend = 2 * whole[inner] - below - above
-        with np.errstate(divide="ignore", invalid="ignore"):
-            gain = np.where(bend > 0, (above - below) ** 2 / (8 * bend), 0)
-        heights[inner] += gain
-        falls[inner] += bend / 2
-    return heights, falls
 
 
 def _find_hill(z: Floats, top: tuple[int, ...]) -> tuple[Slices, Bools]:
@@ -224,19 +206,6 @@ def _climb_within(ncc: Floats, box: Slices, start: tuple[int, ...]) -> tuple[int
     begin = tuple(side.start for side in box)
     top = climb(ncc, tuple(i - first for i, first in zip(start, begin, strict=True)))
     return tuple(i + first for i, first in zip(top, begin, strict=True))
-
-
-def climb(ncc: Floats, start: tuple[int, ...]) -> tuple[int, ...]:
-    """Climb over whole lags, by steepest ascent, from `start` to a local maximum of the NCC."""
-    index = start
-    while True:
-        region = tuple(slice(max(i - 1, 0), i + 2) for i in index)
-        heights = np.fmax(ncc[region], -np.inf)  # do not climb through unknown lags
-        step = np.unravel_index(int(np.argmax(heights)), heights.shape)
-        higher = tuple(int(a.start + s) for a, s in zip(region, step, strict=True))
-        if not ncc[higher] > ncc[index]:
-            return index
-        index = higher
 
 
 def estimate_tail_chance(peak: Peak, position: Floats, searched: Slices) -> float:
@@ -342,3 +311,27 @@ def _estimate_normal_chance(values: Floats, hill_lags: int, expected_deviation: 
     independent = max(values.size / core, FEWEST_LAGS)
     highest_expected = float(np.sqrt(2 * np.log(independent)))
     return middle + deviation * (highest_expected + CHANCE_MARGIN)
+
+
+def rests_on_few_pixels(surface: Surface, index: tuple[int, ...]) -> bool:
+    """Whether so few bright pixels overlap at a lag that unrelated images match there by chance.
+
+    Where most pixels are alike (single counts of a detector), two or three bright pixels on one
+    another make an NCC of 1. Of all ways to place them in the overlap, one matches: the number of
+    ways, as a significance, must stand above the highest expected of so many lags.
+    """
+    if surface.variances is None:
+        return False
+    overlap = float(surface.overlap_count[index])
+    shares = [
+        share * float(variance[index])
+        for share, variance in zip(surface.bright_shares, surface.variances, strict=True)
+    ]
+    if not max(shares) < SPARSE:
+        return False
+    bright = max(min(shares) * overlap, 1.0)
+    rest = max(overlap - bright, 0.0)
+    ways = math.lgamma(overlap + 1) - math.lgamma(bright + 1) - math.lgamma(rest + 1)
+    lags = int(np.count_nonzero(np.isfinite(surface.ncc[surface.searched])))
+    highest_expected = math.sqrt(2 * math.log(max(lags, 2)))
+    return math.sqrt(2 * max(ways, 0.0)) < highest_expected + CHANCE_MARGIN

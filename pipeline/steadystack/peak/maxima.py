@@ -1,4 +1,4 @@
-"""Local maxima and quartiles of surfaces of many lags."""
+"""Local maxima, the way to them, and quartiles of surfaces of many lags."""
 
 from __future__ import annotations
 
@@ -58,3 +58,36 @@ def _find_near_sampled(values: Floats, place: int) -> float | None:
         return None
     near.partition(place - below)
     return float(near[place - below])
+
+
+def find_heights(ncc: Floats, index: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Find the heights of maxima between lags, and how far they fall within one lag on average."""
+    heights = ncc[tuple(index.T)].astype(np.float64)
+    whole, falls = heights.copy(), np.zeros(len(index))
+    for axis, size in enumerate(ncc.shape):
+        inner = (index[:, axis] > 0) & (index[:, axis] < size - 1)
+        sides = []
+        for step in (-1, 1):
+            place = index[inner].copy()
+            place[:, axis] += step
+            sides.append(ncc[tuple(place.T)])
+        below, above = np.where(np.isfinite(sides), sides, whole[inner])
+        bend = 2 * whole[inner] - below - above
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = np.where(bend > 0, (above - below) ** 2 / (8 * bend), 0)
+        heights[inner] += gain
+        falls[inner] += bend / 2
+    return heights, falls
+
+
+def climb(ncc: Floats, start: tuple[int, ...]) -> tuple[int, ...]:
+    """Climb over whole lags, by steepest ascent, from `start` to a local maximum of the NCC."""
+    index = start
+    while True:
+        region = tuple(slice(max(i - 1, 0), i + 2) for i in index)
+        heights = np.fmax(ncc[region], -np.inf)  # do not climb through unknown lags
+        step = np.unravel_index(int(np.argmax(heights)), heights.shape)
+        higher = tuple(int(a.start + s) for a, s in zip(region, step, strict=True))
+        if not ncc[higher] > ncc[index]:
+            return index
+        index = higher

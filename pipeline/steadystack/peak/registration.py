@@ -12,12 +12,13 @@ import numpy as np
 from steadystack.model import Floats, PairStatus, Registration, Surface
 from steadystack.peak.choice import (
     Peak,
-    climb,
     compute_significance,
     estimate_tail_chance,
     find_peak,
+    rests_on_few_pixels,
 )
 from steadystack.peak.cutting import Index, SurfaceAtLag
+from steadystack.peak.maxima import climb
 from steadystack.peak.still import find_fixed_patterns, remove_fixed_patterns
 from steadystack.peak.summit import Summit, find_local_summit, find_summits, is_located
 
@@ -251,6 +252,8 @@ def judge_peak(surface: Surface, peak: Peak) -> SummitRequests[tuple[PairStatus,
     if peak.significance < peak.chance:
         repeats = surface.ncc[peak.index] > REPEATING_NCC and _has_rival(peak)
         return PairStatus.AMBIGUOUS if repeats else PairStatus.LOW_NCC, None
+    if rests_on_few_pixels(surface, peak.index):
+        return PairStatus.LOW_NCC, None
     if _is_at_end(surface, peak.index):
         return PairStatus.AT_SEARCH_LIMIT, None
     summit = yield surface, peak.index
