@@ -120,9 +120,9 @@ class LocalStrength:
 def measure_linear_strengths(
     source: FrameSource, pairs: PairTable, frames: FrameTable, method: Method, **how: Any
 ) -> dict[str, Strength]:
-    """Measure each kind of linear motion that remains beyond the known one; {}: see below.
+    """Measure each kind of linear motion beyond the known one; {}: too few frames are known.
 
-    Parameters are as in `measure_linear_once`, of the model that has all kinds.
+    Parameters are as in `measure_linear_once`, whose model is the one that has all kinds.
     """
     fit = measure_linear_once(source, pairs, frames, method, LINEAR_MODELS[-1], **how)
     return measure_strengths(fit, len(source.frame_shape))
