@@ -58,7 +58,7 @@ def test_unrelated_images_have_no_shift(smooth, max_shift):
 
 def test_a_few_counts_on_one_another_are_no_match():
     """Next to a corner of the search, two or three counts on one another make an NCC of 1."""
-    for seed in (3, 16, 17, 33):
+    for seed in (3, 16, 17, 27, 33):  # at the peak of 27, the variance of the overlap rounds to 0
         rng = np.random.default_rng([7, seed])
         found = register_translation(*rng.poisson(0.01, (2, 96, 96)).astype(np.float32))
         assert found.status == PairStatus.LOW_NCC

@@ -44,7 +44,8 @@ def compute_likeness(requests: Sequence[SurfaceAtLag], free: Sequence[int]) -> A
         variance_f[row], variance_g[row] = 1, 1
         if surface.variances is not None:
             for target, variance in zip((variance_f, variance_g), surface.variances, strict=True):
-                target[row][slices] = variance[region] / variance[index]
+                at_peak = variance[index]  # rounding may have made it 0: nothing is known then
+                target[row][slices] = variance[region] / at_peak if at_peak > 0 else np.nan
     # rounding may have made variances of unknown lags negative
     f, g = np.maximum(variance_f, 0), np.maximum(variance_g, 0)
     # not below -1, as an NCC: a bright detail at the border of the overlap must not make a cliff
