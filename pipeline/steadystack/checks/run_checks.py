@@ -253,7 +253,7 @@ def check_linear_motion(
             SHARPNESS: partial(check_sharpness, setup, solved),
             PROBES: partial(check_far_pairs, uncached, table, own, client),
         }
-    pattern = _read(found, FIXED_PATTERN_EFFECT)
+    pattern = read_check(found, FIXED_PATTERN_EFFECT)
     if pattern and pattern.get("unexplained"):
         found = {**found, FIXED_PATTERN_EFFECT: json.dumps({**pattern, "unexplained": 0.0})}
     return {**found, **_write(_make(again), read_failed_checks(found))}
@@ -308,19 +308,20 @@ def is_checked(attributes: Mapping[Any, Any], *, failed_again: bool = True) -> b
 
 def is_majority_confirmed(attributes: Mapping[Any, Any]) -> bool:
     """Whether a check confirmed that parts of the frame are to be left out of the shifts."""
-    found = _read(attributes, MAJORITY)
+    found = read_check(attributes, MAJORITY)
     return bool(found and found["confirmed"])
 
 
 def read_local_motion(attributes: Mapping[Any, Any]) -> LocalMotion | None:
     """Read how parts of the frame move relative to the whole; None: the check has no result."""
-    return LocalMotion(**found) if (found := _read(attributes, LOCAL_MOTION)) else None
+    return LocalMotion(**found) if (found := read_check(attributes, LOCAL_MOTION)) else None
 
 
 def read_unmodelled_motion(attributes: Mapping[Any, Any]) -> UnmodelledMotion | None:
     """Read the linear motion that the model of the frames does not have; None: not measured."""
-    return UnmodelledMotion.of(_read(attributes, UNMODELLED))
+    return UnmodelledMotion.of(read_check(attributes, UNMODELLED))
 
 
-def _read(attributes: Mapping[Any, Any], name: str) -> Any:
+def read_check(attributes: Mapping[Any, Any], name: str) -> Any:
+    """Read the fields of the result of a check from its attribute; None: there is no result."""
     return json.loads(attributes.get(name, "null"))

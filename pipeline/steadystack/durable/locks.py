@@ -88,14 +88,11 @@ def hold_flock(path: str, key: str = "") -> Iterator[None]:
 
 def _acquire_in_folder(file: Path) -> FileLock:
     """Acquire a lock in a folder that is made if need be, again if another run took it away."""
-    for is_last in (False, True):
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            return _acquire(file)
-        except FileNotFoundError:
-            if is_last:
-                raise
-    raise AssertionError
+    with suppress(FileNotFoundError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return _acquire(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return _acquire(file)
 
 
 def _check_own(file: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from steadystack.checks import read_check
 from steadystack.conditioning import Conditioning, condition
 from steadystack.config import AUTO, Config
 from steadystack.dataset import add_digests
@@ -298,7 +299,7 @@ def enlarge(shifts: xr.Dataset, config: Config, series: Series, grain: Grain) ->
         "frame_shape": json.dumps(series.source.frame_shape),
     }
     for name, lengths in LENGTHS.items():
-        check = json.loads(shifts.attrs.get(name, "null"))
+        check = read_check(shifts.attrs, name)
         if check:
             check |= {length: check[length] * longest for length in lengths}
             attributes[name] = json.dumps(check)

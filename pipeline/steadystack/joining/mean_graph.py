@@ -119,14 +119,12 @@ def measure_means(series: Sequence[SolvedSeries], client: Engine = None) -> Mean
     means = [_make_mean(series[number], part) for number, part in nodes]
     stack = xr.DataArray(_stack_up(means), dims=("t", *series[0].setup.series.source.axes))
     preprocess = series[0].setup.config.preprocess
-    solved, turning = _solve_means(
-        series[0].setup.config, preprocess.high_pass, stack, means, client
-    )
-    if not _find_in_one(solved).all() and not isinstance(preprocess.high_pass, float):
+    found = _solve_means(series[0].setup.config, preprocess.high_pass, stack, means, client)
+    if not _find_in_one(found[0]).all() and not isinstance(preprocess.high_pass, float):
         fine = choose_fine_sigma(*(mean.values.shape for mean in means))
         other = _solve_means(series[0].setup.config, fine, stack, means, client)
-        both = (solved, turning), other
-        solved, turning = max(both, key=lambda one: int(_find_in_one(one[0]).sum()))
+        found = max(found, other, key=lambda one: int(_find_in_one(one[0]).sum()))
+    solved, setup, table = found
     in_one = _find_in_one(solved)
     first = np.array([mean.first for mean in means], np.float64)
     anchor = int(json.loads(solved.attrs["anchors"])[0]) if in_one.any() else None
@@ -142,7 +140,7 @@ def measure_means(series: Sequence[SolvedSeries], client: Engine = None) -> Mean
         covariance=_compute_covariance(solved, in_one, anchor),
         solved=solved,
         anchor=anchor,
-        turning=turning,
+        turning=_find_turning(setup, table),
     )
 
 
@@ -157,15 +155,15 @@ def _solve_means(
     stack: xr.DataArray,
     means: Sequence[SeriesMean],
     client: Engine,
-) -> tuple[xr.Dataset, dict[tuple[int, int], LocalMotion]]:
+) -> tuple[xr.Dataset, Setup, PairTable]:
     """Measure the means as frames of a series, under a high-pass, and solve for each.
 
-    Returns their shifts dataset, and the pairs that rotate or stretch.
+    Returns their shifts dataset, the run, and the measured pairs.
     """
     series = make_series(ArrayFrames.checked(stack))
     setup, table, engine = measure_series(_make_settings(config, high_pass), series, client)
     _confirm(table, means, setup.method)
-    return solve_in_memory(setup, table, engine)[1], _find_turning(setup, table)
+    return solve_in_memory(setup, table, engine)[1], setup, table
 
 
 def _find_turning(setup: Setup, table: PairTable) -> dict[tuple[int, int], LocalMotion]:

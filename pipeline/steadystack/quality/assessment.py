@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.checks import CHECKED, read_failed_checks
+from steadystack.checks import CHECKED, read_check, read_failed_checks
 from steadystack.common_frame import ChannelTurning
 from steadystack.dataset import (
     add_digests,
@@ -219,7 +219,7 @@ def judge_stored(table: PairTable, frames: FrameTable, attributes: Mapping[Any, 
     """
     settings = json.loads(attributes["configuration"])
     pattern, motion, mask, probes, majority, sharpness, other, beside, apart = (
-        json.loads(attributes.get(name, "null")) for name in CHECKED
+        read_check(attributes, name) for name in CHECKED
     )
     mask_check = MaskCheck(**mask) if mask else None
     pilot = Pilot.parse(attributes[PILOT]) if PILOT in attributes else Pilot()

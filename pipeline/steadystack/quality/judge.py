@@ -116,9 +116,6 @@ def judge_series(
         outvoted = list(advise_on_majority(majority, frames.shift.shape[1], advice, sharpness))
     is_told = bool(outvoted) or (parts is not None and parts.is_all)
     strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))
-    beyond = unmodelled or (choice.unmodelled if choice else None)
-    if Reason.TURNING in {finding.code for finding in strange}:
-        beyond = None
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # sharp where still
     are_few = fixed_pattern is None or fixed_pattern.unexplained > 0  # too few for the check
@@ -134,7 +131,7 @@ def judge_series(
         *find_area_left_out(field),
         *find_parts_left_out(frames, parts, advice),
         *strange,
-        *advise_on_unmodelled_motion(beyond, advice),
+        *advise_on_unmodelled_motion(unmodelled, choice, strange, advice),
         *find_unknown_motion(choice),
         *still,
         *outvoted,

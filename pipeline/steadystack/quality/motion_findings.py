@@ -59,10 +59,19 @@ def advise_on_moving_parts(
 
 
 def advise_on_unmodelled_motion(
-    motion: UnmodelledMotion | None, advice: AdviceSettings
+    measured: UnmodelledMotion | None,
+    choice: ModelChoice | None,
+    found: Sequence[Finding],
+    advice: AdviceSettings,
 ) -> Iterator[Finding]:
-    """Report linear motion that the model of the frames does not have; at most one finding."""
-    if motion is not None and motion.reported:
+    """Report linear motion that the model of the frames does not have; at most one finding.
+
+    As `measured` after the solve, or else when the model was chosen; none if parts of the frame
+    have `found` that frames turn.
+    """
+    motion = measured or (choice.unmodelled if choice else None)
+    is_told = Reason.TURNING in {finding.code for finding in found}
+    if motion is not None and motion.reported and not is_told:
         does = " and ".join(
             f"{VERBS[kind]} by {each.size:.2g} px" for kind, each in motion.reported.items()
         )

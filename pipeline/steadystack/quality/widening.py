@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from steadystack.checks import FIXED_PATTERN_EFFECT, PROBES, SHARPNESS
+from steadystack.checks import FIXED_PATTERN_EFFECT, PROBES, SHARPNESS, read_check
 from steadystack.model import (
     CODEC_STD,
     FixedPatternEffect,
@@ -44,16 +43,16 @@ def widen_errors(frames: FrameTable, attributes: Mapping[Any, Any]) -> FrameTabl
     codec, which displaces frames and the anchor, and from frames that repeat parts of others. The
     errors of linear motion are multiplied by the excess, too.
     """
-    found = json.loads(attributes.get(PROBES, "null"))
+    found = read_check(attributes, PROBES)
     probes, lost = ProbeCheck(**found) if found else ProbeCheck(0), 0.0
     lacks, along_z = np.zeros((2, frames.shift.shape[1]))
-    sharpness = json.loads(attributes.get(SHARPNESS, "null"))
+    sharpness = read_check(attributes, SHARPNESS)
     if is_held_back(probes) and not (sharpness and gets_sharper(SharpnessCheck(**sharpness))):
         probes = replace(probes, excess=max(probes.excess, probes.coarse_excess))
         held = probes.coarse_pull / max(probes.coarse_moves - probes.coarse_pull, 1e-9)
         lacks[:] = min(held, MOST_COARSE_PULL)
         lost = probes.coarse_pull if held > MOST_COARSE_PULL else 0.0  # hardly any shift is left
-    pattern = json.loads(attributes.get(FIXED_PATTERN_EFFECT, "null"))
+    pattern = read_check(attributes, FIXED_PATTERN_EFFECT)
     effect = FixedPatternEffect(**pattern) if pattern else None
     excess = max(probes.excess, 1.0)
     if effect is not None:
