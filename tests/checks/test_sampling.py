@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import xarray as xr
@@ -74,3 +76,20 @@ def test_it_travels_without_what_it_keeps():
     assert isinstance(again.source, ArrayFrames)
     assert not again.kept
     assert np.array_equal(again.read(2).image, FRAMES[2])
+
+
+def test_threads_may_read_at_the_same_time():
+    """A worker in the process of the run hands the same frames to all of its threads."""
+    interval = sys.getswitchinterval()
+    kept = KeptFrames(of_array(), most_bytes=2 * BYTES)
+
+    def read_some(seed):
+        frames = np.random.default_rng(seed).integers(0, len(FRAMES), 2000).tolist()
+        return all(np.array_equal(kept.read(frame).image, FRAMES[frame]) for frame in frames)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert all(threads.map(read_some, range(4)))
+    finally:
+        sys.setswitchinterval(interval)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -147,11 +148,13 @@ class KeptFrames:
     """The frames of a source, with the most recently read ones kept in memory, as far as they fit.
 
     Frames must not be written to, and have a data type that SciPy supports. Pickling drops them.
+    Threads may read at the same time, as those of a worker in this process do.
     """
 
     source: FrameSource
     most_bytes: int = KEPT_BYTES
     kept: OrderedDict[tuple[Any, ...], Frame] = field(default_factory=OrderedDict, repr=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def frame_count(self) -> int:
@@ -180,18 +183,19 @@ class KeptFrames:
     def read(self, frame: int, region: Slices | None = None) -> Frame:
         """Read a frame, or a region of it; frames that cannot be read are not kept."""
         key = (frame, *((side.start, side.stop) for side in region or ()))
-        found = self.kept.get(key)
-        if found is None:
-            found = self.source.read(frame, region)
-            if found.status is FrameStatus.UNREADABLE:
+        with self.lock:
+            if (found := self.kept.get(key)) is not None:
+                self.kept.move_to_end(key)
                 return found
-            dtype = _choose_dtype(found.image.dtype)
-            found = replace(found, image=found.image.astype(dtype, copy=False))
+        found = self.source.read(frame, region)
+        if found.status is FrameStatus.UNREADABLE:
+            return found
+        dtype = _choose_dtype(found.image.dtype)
+        found = replace(found, image=found.image.astype(dtype, copy=False))
+        with self.lock:
             self.kept[key] = found
             while sum(map(_count_bytes, self.kept.values())) > self.most_bytes:
                 self.kept.popitem(last=False)
-        else:
-            self.kept.move_to_end(key)
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
