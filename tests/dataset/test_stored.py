@@ -203,7 +203,7 @@ def of_format_1(dataset: xr.Dataset) -> xr.Dataset:
 def test_another_format_is_refused_in_words(tmp_path, dataset, name):
     path = str(tmp_path / name)
     save_shifts(of_format_1(dataset), path)
-    with pytest.raises(InputError, match=r"format 1, this one writes 12\).*initial_shifts\.path"):
+    with pytest.raises(InputError, match=r"format 1, this one writes 13\).*initial_shifts\.path"):
         load_shifts(path)
     check_replaceable(path)  # it is ours, and --overwrite may replace it
 

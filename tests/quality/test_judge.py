@@ -266,6 +266,32 @@ def test_a_turn_that_is_not_sure_enough_to_be_followed_is_told():
     assert not judge_series(table, frames, choice=refused).findings
 
 
+def test_rotation_of_frames_that_are_only_shifted_is_reported():
+    table, frames = solved([PairStatus.OK] * 10, axes=2)
+    slow = UnmodelledMotion({"turn": Strength(0.3, 0.01), "scale": Strength(0.1, 0.01)}, least=0.15)
+    (finding,) = judge_series(table, frames, unmodelled=slow).findings
+    assert (finding.trust, finding.code) == (Trust.CHECK, "turning")
+    assert "seem to rotate by 0.3 px (root" in finding.words
+    assert finding.words.endswith("set motion: {model: rigid}")
+    small = UnmodelledMotion({"turn": Strength(0.1, 0.01)}, least=0.15)
+    assert not judge_series(table, frames, unmodelled=small).findings
+    # what the choice of the model saw in all pairs counts, too
+    choice = ModelChoice("translation", {"turn": Strength(0.06, 0.015)})
+    (finding,) = judge_series(table, frames, unmodelled=small, choice=choice).findings
+    assert "seem to rotate by 0.06 px" in finding.words
+
+
+def test_an_object_may_look_like_a_rotation():
+    table, frames = solved([PairStatus.OK] * 10, axes=2)
+    turn = UnmodelledMotion({"turn": Strength(0.3, 0.01)}, least=0.15)
+    motion = LocalMotion(12, 9, 1, 2.0, "top left", linear=False)
+    (finding,) = judge_series(table, frames, unmodelled=turn, motion=motion).findings
+    assert finding.code == "moving_parts"
+    doubtful = ModelChoice("translation", {}, "but rigid leaves much shear unexplained")
+    (finding,) = judge_series(table, frames, unmodelled=turn, choice=doubtful).findings
+    assert finding.code == "unknown_motion"
+
+
 def test_what_a_linear_model_leaves_is_told_once():
     table, frames = solved([PairStatus.OK] * 10, axes=2)
     rigid = AdviceSettings(motion="rigid")

@@ -20,7 +20,7 @@ from .run_checks import (
     read_local_motion,
     read_unmodelled_motion,
 )
-from .sampling import name_parts
+from .sampling import CoarseFrames, name_parts
 from .sharpness import check_sharpness
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "NO_MOTION_PX",
     "PROBES",
     "SHARPNESS",
+    "CoarseFrames",
     "check_channel_offsets",
     "check_fixed_pattern",
     "check_linear_motion",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -16,7 +16,6 @@ from steadystack.checks.sampling import (
     cut_into_parts,
     name_part,
     sample_pairs,
-    select_far_pairs,
 )
 from steadystack.common_frame import ChannelTurning, pair_with_channel
 from steadystack.defects import find_overlap
@@ -38,7 +37,6 @@ from steadystack.register import PlainPair, register_each_as_it_is
 from steadystack.solve import weigh_parts
 
 CHECK_PAIRS = 12  # measured again, or half of them if no part moves by itself in these
-FAR_PAIRS = 6  # likewise, of larger separation
 # A part is searched for within this share of its side around the shift of the whole.
 REACH = 0.4
 FEWEST_PAIRS, FEWEST_PARTS = 4, 4
@@ -96,8 +94,7 @@ def check_moving_parts(
     The shift of the whole is that without the parts left out of the solution; if the solution has a
     linear or local motion, the shift at the place of each part is used. `pixel_size` is as in
     `motion.make_generators`. In large frames the middle is measured. Every other pair is measured
-    first, and the rest only if a part moves by itself in one of these. If no part does, frames
-    further apart are measured, too, since slow turns and stretches add up. None if it is not known:
+    first, and the rest only if a part moves by itself in one of these. None if it is not known:
     fewer usable pairs than `fewest`, frames too small to be cut, parts without a peak of their own.
     """
     pairs = np.stack([table.reference, table.moving], axis=1)
@@ -120,21 +117,7 @@ def check_moving_parts(
     parts = measure(pairs[rows], weighed[rows])
     if len(more) and not _is_calm(parts.off):
         parts = parts.join(measure(pairs[more], weighed[more]))
-    found = _judge(parts, pixels, pixel_size, fewest)
-    if found is None or found.moving or found.still or fewest < FEWEST_PAIRS:
-        return found
-    far = select_far_pairs(table, solved, pixels, FAR_PAIRS, OFF_PX / OFF_STD)
-    whole = solved.shift[far[:, 1]] - solved.shift[far[:, 0]]
-    if len(far) < FEWEST_PAIRS or _is_calm((parts := measure(far[::2], whole[::2])).off):
-        return found
-    parts = parts.join(measure(far[1::2], whole[1::2]))
-    parts = parts.select(np.asarray(np.isfinite(parts.shifts).all(axis=2)))
-    # motion that is common to all parts is left to the shifts
-    parts = replace(parts, whole=np.nanmedian(parts.shifts, axis=1))
-    turning = _judge(parts, pixels, pixel_size, may_stand_still=False)
-    if turning is None or not turning.moving or not turning.linear:
-        return found  # between distant frames, things in a scene move independently
-    return replace(turning, far=True)
+    return _judge(parts, pixels, pixel_size, fewest)
 
 
 def check_channels(setup: Setup, pairs: PairTable, solved: FrameTable) -> ChannelTurning | None:
@@ -160,9 +143,7 @@ def _judge(
     parts: _PartShifts,
     shape: Sequence[int],
     pixel_size: Sequence[float] | None,
-    fewest: int = FEWEST_PAIRS,
-    *,
-    may_stand_still: bool = True,
+    fewest: int,
 ) -> LocalMotion | None:
     """Judge how parts of a frame of this shape move; None if too few of them are known."""
     known = np.asarray(np.isfinite(parts.off).all(axis=2))
@@ -172,7 +153,6 @@ def _judge(
     parts = parts.select(known[:, judged])
     shifts, off = parts.shifts, parts.off
     still, common = _find_still_parts(shifts[:, judged], parts.std[:, judged])
-    still &= may_stand_still
     pull_of_still = parts.whole - common
     if still.any():  # the common motion is the scene's; still parts may pull the whole away from it
         off = shifts - common[:, None]

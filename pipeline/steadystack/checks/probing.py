@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.checks.sampling import MOST_FRAMES, find_known, select_probe_pairs
+from steadystack.checks.sampling import (
+    MOST_FRAMES,
+    CoarseFrames,
+    crop_to_middle,
+    find_known,
+    select_probe_pairs,
+)
 from steadystack.cluster import Engine, Failure, run_tasks
-from steadystack.measure import Method, find_cheapest_cell, find_pair_centres, measure_pairs
+from steadystack.measure import (
+    Method,
+    find_cheapest_cell,
+    find_pair_centres,
+    measure_pairs,
+    prepare_block,
+    read_camera_images,
+    read_common_mask,
+)
 from steadystack.model import (
     Bools,
     ChangedFrames,
@@ -24,16 +39,25 @@ from steadystack.model import (
     Slices,
     find_finite_pixels,
 )
-from steadystack.motion import compare_pairs
+from steadystack.motion import UnmodelledMotion, compare_pairs, measure_pair_strengths
+from steadystack.pairs import spread_evenly
 from steadystack.parts import PartGrid, compute_jackknife_std
 from steadystack.planning import Setup
 from steadystack.readers import ValidFrames
+from steadystack.register import Search
 from steadystack.run_log import StageMeter
 from steadystack.solve import weigh_parts
+from steadystack.survey import average_boxes
 from steadystack.validity import BoxMask, Validity
 
 FEWEST_OF_SEPARATION = 3  # pairs with a result
 LEAST_ERROR = 0.01  # px, added to stated errors in quadrature
+# Pairs in which linear motion of frames is measured, and pixels left of frames for that.
+LINEAR_PAIRS, LINEAR_PIXELS = 8, 2**16
+SHORTEST = 24  # side that averaging leaves, at least, pixels
+# Linear motion between frames that are only shifted is reported from this size on, px, root mean
+# square over the pixels: in the corners of a square frame that is 1.7 times as much.
+LEAST_LINEAR_PX = 0.15
 
 
 @dataclass(frozen=True)
@@ -223,3 +247,68 @@ def check_far_pairs(
     )
     known = np.asarray(np.isfinite(off / error).all(axis=1))
     return compare_separations(np.diff(pairs)[:, 0], known, off, np.hypot(error, LEAST_ERROR))
+
+
+def check_linear_pairs(
+    source: FrameSource,
+    method: Method,
+    table: PairTable,
+    solved: FrameTable,
+    pixel_size: Sequence[float] | None = None,
+) -> UnmodelledMotion | None:
+    """Measure how frames that are only shifted rotate, stretch or shear, in a few distant pairs.
+
+    In large frames the middle is measured, and boxes of pixels are averaged. None if it is not
+    known: frames with one axis, or that are measured in blocks, too few pairs with enough detail,
+    images that are each other's negatives. `pixel_size` is as in `motion.make_generators`.
+    """
+    known, shape = find_known(solved), method.search.shape
+    ends = select_probe_pairs(table, known)
+    if len(ends) < LINEAR_PAIRS:
+        usable = np.flatnonzero(table.ok & known[table.reference] & known[table.moving])
+        rows = usable[np.argsort(table.reference[usable] - table.moving[usable], kind="stable")]
+        own = np.stack([table.reference, table.moving], axis=1)[rows[: LINEAR_PAIRS - len(ends)]]
+        ends = np.concatenate([ends, own])
+    ends = ends[spread_evenly(np.arange(len(ends)), LINEAR_PAIRS)]
+    method = crop_to_middle(method)
+    is_one_block = len(method.search.blocks) == 1 and len(shape) > 1
+    if not is_one_block or not len(ends) or (table.ncc[table.ok] < 0).any():
+        return None
+    frames, numbers = np.unique(ends, return_inverse=True)
+    coarse, box = _read_coarsely(source, frames.tolist(), method)
+    sides = coarse.frame_shape
+    plain = Method(Search.make(sides, sides, [1] * len(sides), region=sides))
+    strengths = measure_pair_strengths(
+        coarse,
+        numbers.reshape(ends.shape),
+        solved.shift[frames] / box,
+        plain,
+        shape,
+        box.tolist(),
+        pixel_size=None if pixel_size is None else [*map(float, np.multiply(pixel_size, box))],
+    )
+    return UnmodelledMotion(strengths, LEAST_LINEAR_PX) if strengths else None
+
+
+def _read_coarsely(
+    source: FrameSource, frames: Sequence[int], method: Method
+) -> tuple[CoarseFrames, Ints]:
+    """Read frames as a method prepares them, averaged over boxes of their planes; also the boxes.
+
+    Boxes are as small as `LINEAR_PIXELS` allow. A frame that cannot be used has no valid pixel.
+    """
+    *planes, rows, columns = method.search.shape
+    step = math.ceil(math.sqrt(math.prod(method.search.shape) / LINEAR_PIXELS))
+    step = max(min(step, rows // SHORTEST, columns // SHORTEST), 1)
+    box = np.array([1] * len(planes) + [step, step])
+    sides = method.search.shape // box
+    camera_images = read_camera_images(method, source.frame_shape, 0)
+    masks = [read_common_mask(source, 0, method)]
+    kept = []
+    for frame in frames:
+        ready, _ = prepare_block(source, frame, 0, method, camera_images, masks)
+        image, valid = np.zeros(sides), np.zeros(sides, bool)
+        if ready is not None:
+            image, valid = average_boxes(ready.values, ready.mask.pixels, box.tolist())
+        kept.append(Frame(image.astype(np.float32), valid))
+    return CoarseFrames(tuple(kept), source.axes), box

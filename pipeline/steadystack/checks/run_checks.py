@@ -16,7 +16,7 @@ from steadystack.checks.mask_check import check_mask
 from steadystack.checks.moving_parts import check_channels, check_moving_parts
 from steadystack.checks.pilot import check_other_conditionings
 from steadystack.checks.probe_pairs import check_majority, check_probe_pairs
-from steadystack.checks.probing import check_far_pairs
+from steadystack.checks.probing import check_far_pairs, check_linear_pairs
 from steadystack.checks.sampling import (
     MOST_FRAMES,
     KeptFrames,
@@ -168,7 +168,7 @@ def _make_in_tasks(evidence: _Evidence, client: Engine) -> dict[str, Any]:
     source = evidence.setup.series.source
     if source.in_memory or source.frame_count > MOST_FRAMES:
         client = None
-    names = [LOCAL_MOTION, FIXED_PATTERN_EFFECT, SHARPNESS, MASK]  # the longest first
+    names = [LOCAL_MOTION, FIXED_PATTERN_EFFECT, SHARPNESS, UNMODELLED, MASK]  # the longest first
     if evidence.in_windows:
         names = [LOCAL_MOTION, SHARPNESS]
     return dict(run_tasks(client, _make_check, ((name, name) for name in names), evidence))
@@ -185,6 +185,8 @@ def _make_check(name: str, evidence: _Evidence) -> Any:
         return _add_repeats(_add_separable_share(found, setup, solved), evidence)
     if name == SHARPNESS:
         return check_sharpness(setup, solved)
+    if name == UNMODELLED:
+        return check_linear_pairs(source, method, table, solved, setup.series.comparable_sizes)
     return check_mask(evidence.masked, table)
 
 

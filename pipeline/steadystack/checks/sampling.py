@@ -85,24 +85,6 @@ def select_probe_pairs(table: PairTable, known: Bools) -> NDArray[np.int64]:
     return np.concatenate(chosen) if chosen else np.empty((0, 2), np.int64)
 
 
-def select_far_pairs(
-    table: PairTable, solved: FrameTable, shape: Sequence[int], count: int, most_off: float
-) -> NDArray[np.int64]:
-    """Choose `count` probe pairs with the larger separations, of frames connected to the anchor.
-
-    The detail in a part of the frame need not lie in its middle, so if frames turn or stretch, the
-    part moves differently. Pairs in which that can exceed `most_off` px are left out. `shape` is
-    that of a frame, pixels.
-    """
-    far = select_probe_pairs(table, find_known(solved))
-    if np.isfinite(solved.linear).any():
-        first, second = (solved.linear[ends] for ends in far.T)
-        strain = np.linalg.norm(np.linalg.inv(first) @ second - np.eye(len(shape)), axis=(1, 2))
-        far = far[strain * max(shape) / PARTS / math.sqrt(12) < most_off]
-    far = far[np.argsort(far[:, 1] - far[:, 0], kind="stable")][len(far) // 2 :]
-    return np.asarray(far[spread_evenly(np.arange(len(far)), count)])
-
-
 def crop_to_middle(method: Method) -> Method:
     """Restrict the method to the middle of large frames."""
     shape, region = method.search.shape, method.whole_region
@@ -200,6 +182,34 @@ class KeptFrames:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return KeptFrames, (self.source, self.most_bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseFrames:
+    """Coarse frames, held in memory; `axes` are the names of their axes."""
+
+    kept: tuple[Frame, ...]
+    axes: tuple[str, ...]
+
+    in_memory, channels = True, ()
+
+    @property
+    def frame_count(self) -> int:
+        return len(self.kept)
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        return self.kept[0].image.shape
+
+    def common_mask(self, region: Slices) -> Bools | None:
+        """What is valid in any of the frames."""
+        return np.asarray(np.logical_or.reduce([frame.valid[region] for frame in self.kept]))
+
+    def read(self, frame: int, region: Slices | None = None) -> Frame:
+        whole = self.kept[frame]
+        if region is None:
+            return whole
+        return replace(whole, image=whole.image[region], valid=whole.valid[region])
 
 
 def _count_bytes(frame: Frame) -> int:

@@ -33,7 +33,7 @@ from steadystack.units import get_comparable_sizes
 from steadystack.warp import compute_rotation, compute_rotation_vector, compute_scale
 
 # Raised whenever columns or attributes change: datasets of other versions are refused.
-FORMAT = 12
+FORMAT = 13
 # Rows processed at a time, to limit memory.
 STRETCH = 4096
 # Columns computed as properties of the table of frames.

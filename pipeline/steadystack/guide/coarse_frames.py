@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.checks import read_check
+from steadystack.checks import CoarseFrames, read_check
 from steadystack.conditioning import Conditioning, condition
 from steadystack.config import AUTO, Config
 from steadystack.dataset import add_digests
@@ -92,34 +92,6 @@ def choose_grain(frame_count: int, shape: Sequence[int], anchor: int = 0) -> Gra
     if every >= frame_count:
         every = max(frame_count - 1, 1)
     return Grain(range(anchor % every, frame_count, every), steps)
-
-
-@dataclass(frozen=True, eq=False)
-class CoarseFrames:
-    """Coarse frames, held in memory; `axes` are the names of their axes."""
-
-    kept: tuple[Frame, ...]
-    axes: tuple[str, ...]
-
-    in_memory, channels = True, ()
-
-    @property
-    def frame_count(self) -> int:
-        return len(self.kept)
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        return self.kept[0].image.shape
-
-    def common_mask(self, region: Slices) -> Bools | None:
-        """What is valid in any of the frames."""
-        return np.asarray(np.logical_or.reduce([frame.valid[region] for frame in self.kept]))
-
-    def read(self, frame: int, region: Slices | None = None) -> Frame:
-        whole = self.kept[frame]
-        if region is None:
-            return whole
-        return replace(whole, image=whole.image[region], valid=whole.valid[region])
 
 
 def coarsen(

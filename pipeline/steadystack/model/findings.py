@@ -114,7 +114,6 @@ class LocalMotion:
         nothing stands still
     scene : how far most parts move in a pair, median, pixels
     suits : the simplest `motion.model` that explains a linear motion; "": not known
-    far : whether it shows only in pairs of larger separation than the run's
     """
 
     pairs: int
@@ -128,7 +127,6 @@ class LocalMotion:
     still_pull: float = 0.0
     scene: float = 0.0
     suits: str = ""
-    far: bool = False
 
 
 @dataclass(frozen=True)

@@ -294,8 +294,8 @@ ATTRIBUTES = (
     Attribute("fixed_pattern_effect", "JSON", "what stands still in the camera, and how it pulls "
               "shifts, seen on some pairs and frames; null: it could not be determined"),
     Attribute("local_motion", "JSON", "how parts of the frame move against the whole, likewise"),
-    Attribute("unmodelled_motion", "JSON", "by how much frames are magnified or sheared beyond "
-              "motion.model rigid or similarity, as in motion_choice; null: not measured"),
+    Attribute("unmodelled_motion", "JSON", "strengths, as in motion_choice, of linear motion that "
+              "motion.model lacks, least: the size that is reported, px; null: not measured"),
     Attribute("channel_turning", "JSON", "sizes: by how much parts of a channel are off its offset "
               "as if it rotates or stretches, pixels; 0: they are not; null: not known"),
     Attribute("mask_check", "JSON", "what masks keep and exclude of the frames, likewise"),

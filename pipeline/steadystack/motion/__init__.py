@@ -14,7 +14,12 @@ from steadystack.motion.local_motion import solve_local_motion
 from steadystack.motion.model_choice import MOTION_CHOICE, ModelChoice, choose_model
 from steadystack.motion.pair_fit import predict_shifts
 from steadystack.motion.series_motion import compare_pairs, solve_motion
-from steadystack.motion.strengths import LINEAR_MODELS, UnmodelledMotion, measure_linear_strengths
+from steadystack.motion.strengths import (
+    LINEAR_MODELS,
+    UnmodelledMotion,
+    measure_linear_strengths,
+    measure_pair_strengths,
+)
 
 __all__ = [
     "LINEAR_MODELS",
@@ -26,6 +31,7 @@ __all__ = [
     "find_simplest_model",
     "make_generators",
     "measure_linear_strengths",
+    "measure_pair_strengths",
     "predict_shifts",
     "solve_local_motion",
     "solve_motion",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.measure import Method
-from steadystack.model import NO_COMPONENT, Bools, Floats, FrameSource, FrameTable, PairTable
-from steadystack.motion.generators import count_turns
+from steadystack.model import NO_COMPONENT, Bools, Floats, FrameSource, FrameTable, Ints, PairTable
+from steadystack.motion.fit_tasks import PairsToFit, fit_all, share_with_tasks
+from steadystack.motion.generators import count_turns, make_generators
 from steadystack.motion.local_pairs import BoxGrid
 from steadystack.motion.local_prior import TINY, BoxShifts, Prior, find_fields
 from steadystack.motion.series_motion import measure_linear_once
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve import GraphFit
+from steadystack.warp import find_middle
 
 # A kind of motion is significant if it differs between frames by this much, px, root mean square
 # over the pixels of a frame, and by this many of its standard deviations.
 LEAST_PX, LEAST_STD = 0.05, 5.0
-FEWEST_FRAMES = 4
+FEWEST_FRAMES, FEWEST_PAIRS = 4, 4
 # Motion that a model lacks is reported from so many of its standard deviations on. (Of 90 series
 # that had none, only some with large objects, which were not good anyway, had more than 2.1.)
 REPORTED_STD = 3.5
@@ -60,16 +62,24 @@ class Strength:
 
 @dataclass(frozen=True)
 class UnmodelledMotion:
-    """The `strengths` of the kinds of linear motion that the model of solved frames lacks."""
+    """The linear motion that the model of solved frames lacks.
+
+    Attributes
+    ----------
+    strengths : of the kinds of linear motion
+    least : from this size on, px, a kind is reported
+    """
 
     strengths: Mapping[str, Strength]
+    least: float = LEAST_PX
 
     @classmethod
     def of(cls, fields: Mapping[str, Any] | None) -> UnmodelledMotion | None:
         """Read it from an attribute of the dataset, as JSON; None: not measured."""
         if fields is None:
             return None
-        return cls({kind: Strength(**each) for kind, each in fields["strengths"].items()})
+        strengths = {kind: Strength(**each) for kind, each in fields["strengths"].items()}
+        return cls(strengths, fields["least"])
 
     @property
     def reported(self) -> dict[str, Strength]:
@@ -77,7 +87,7 @@ class UnmodelledMotion:
         return {
             kind: each
             for kind, each in self.strengths.items()
-            if each.size > LEAST_PX and each.size > REPORTED_STD * each.std
+            if each.size > self.least and each.size > REPORTED_STD * each.std
         }
 
     @property
@@ -143,14 +153,70 @@ def measure_strengths(fit: GraphFit, ndim: int) -> dict[str, Strength]:
     off = value - value.mean(axis=0)
     std = compute_jackknife_std(moves - moves.mean(axis=0))
     std = np.maximum(std, np.nan_to_num(fit.stated_std[known]))
-    strengths, turns = {}, count_turns(ndim)
-    bounds = pairwise((0, turns, turns + 1, fit.value.shape[1]))
-    for kind, columns in zip(KINDS, (slice(*each) for each in bounds), strict=True):
+    strengths = {}
+    for kind, columns in _list_columns(ndim, fit.value.shape[1]):
         size, noise = (
             float(np.sqrt((values[:, columns] ** 2).sum(axis=1).mean())) for values in (off, std)
         )
         strengths[kind] = Strength(size, noise)
     return strengths
+
+
+def measure_pair_strengths(
+    source: FrameSource,
+    ends: Ints,
+    shift: Floats,
+    method: Method,
+    shape: Sequence[int],
+    box: Sequence[int],
+    *,
+    pixel_size: Sequence[float] | None = None,
+) -> dict[str, Strength]:
+    """Measure each kind of linear motion between frames that are only shifted, pair by pair.
+
+    Unlike `measure_linear_strengths`, it does not solve for the motion of frames, so a few pairs
+    are enough. Sizes are medians over the pairs; {}: too few of them can be measured.
+
+    Parameters
+    ----------
+    source : frames whose pixels are the means of boxes of pixels, from the middle of the frames
+    ends : (pairs, 2)
+    shift : (frames, axes), pixels of `source`, known
+    method : for the frames of `source`
+    shape, box : sides of the full frames, and of the boxes, along each axis, pixels
+    pixel_size : of `source`, as in `make_generators`
+    """
+    coarse, box_sides = source.frame_shape, np.asarray(box, np.float64)
+    generators = make_generators(LINEAR_MODELS[-1], coarse, pixel_size)
+    linear = np.tile(np.eye(len(coarse)), (len(shift), 1, 1))
+    inverted, frames = np.zeros(len(ends), bool), np.arange(len(shift))
+    middle = find_middle(coarse)
+    task = PairsToFit(
+        np.asarray(ends, np.int64), inverted, frames, linear, np.asarray(shift), middle, generators
+    )
+    fitted = fit_all(task, source, None, share_with_tasks(source, method, None))
+    # in pixels of the full frames, root mean square over these
+    spread = (np.asarray(shape) ** 2 - 1) / 12
+    full = generators * box_sides[:, None] / box_sides
+    gain = np.sqrt(np.einsum("gij,j->g", full**2, spread))
+    step = fitted.step[:, : len(gain)] * gain
+    std = compute_jackknife_std(fitted.group_step)[:, : len(gain)] * gain
+    known = np.isfinite(step).all(axis=1) & np.isfinite(std).all(axis=1)
+    if known.sum() < FEWEST_PAIRS:
+        return {}
+    return {
+        kind: Strength(
+            *(float(np.median(np.linalg.norm(each[known, at], axis=1))) for each in (step, std))
+        )
+        for kind, at in _list_columns(len(coarse), len(gain))
+    }
+
+
+def _list_columns(ndim: int, count: int) -> list[tuple[str, slice]]:
+    """List the kinds of linear motion, and which of `count` coefficients are theirs."""
+    turns = count_turns(ndim)
+    bounds = pairwise((0, turns, turns + 1, count))
+    return [(kind, slice(*ends)) for kind, ends in zip(KINDS, bounds, strict=True)]
 
 
 def measure_local_strength(grid: BoxGrid, boxes: BoxShifts, prior: Prior) -> LocalStrength:

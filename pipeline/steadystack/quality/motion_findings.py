@@ -33,7 +33,6 @@ def advise_on_moving_parts(
     if motion.moving <= left_out:
         return
     if motion.linear:
-        frames_apart = "frames far apart" if motion.far else "the frames of a pair"
         what, best = "the shift of the whole", "a shift is only the best translation"
         if advice.motion != "translation":
             what, best = (
@@ -44,7 +43,7 @@ def advise_on_moving_parts(
             Trust.CHECK,
             Reason.TURNING,
             f"the frames rotate or stretch: parts of them differ from {what} by up to "
-            f"{motion.size:.1f} px between {frames_apart}, so that {best}"
+            f"{motion.size:.1f} px between the frames of a pair, so that {best}"
             f"{advice.advise_on_turning(motion.suits)}",
         )
         return
@@ -66,12 +65,17 @@ def advise_on_unmodelled_motion(
 ) -> Iterator[Finding]:
     """Report linear motion that the model of the frames does not have; at most one finding.
 
-    As `measured` after the solve, or else when the model was chosen; none if parts of the frame
-    have `found` that frames turn.
+    As `measured` by the checks, or else when the model was chosen; none if that frames turn, or
+    that something moves independently, is `found` from parts of the frame, or if the choice of the
+    model is in doubt.
     """
-    motion = measured or (choice.unmodelled if choice else None)
-    is_told = Reason.TURNING in {finding.code for finding in found}
-    if motion is not None and motion.reported and not is_told:
+    if {finding.code for finding in found} & {Reason.TURNING, Reason.MOVING_PARTS}:
+        return
+    if choice is not None and choice.doubt:
+        return
+    for motion in (measured, choice.unmodelled if choice else None):
+        if motion is None or not motion.reported:
+            continue
         does = " and ".join(
             f"{VERBS[kind]} by {each.size:.2g} px" for kind, each in motion.reported.items()
         )
@@ -81,6 +85,7 @@ def advise_on_unmodelled_motion(
             f"the frames seem to {does} (root mean square of their pixels), which the model "
             f"{advice.motion} does not have{advice.advise_on_turning(motion.suits)}",
         )
+        return
 
 
 def find_turning_channels(
