@@ -5,7 +5,8 @@
 - `checking`: shows how settings, stack and mask are understood
 - `presets`: settings for kinds of microscopy
 - `example_run`: makes and runs the built-in example
-- `previewing`: looks at a whole series in seconds, in `coarse_frames`; `costs` estimates a run
+- `previewing`: looks at a whole series in seconds, in `coarse_frames`; `coarse_results` converts
+  what they show to pixels of the stack, and `costs` estimates a run
 """
 
 import lazy_loader

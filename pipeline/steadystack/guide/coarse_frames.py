@@ -1,8 +1,7 @@
-"""Make a coarse series of some averaged frames, and convert its results to pixels of the stack."""
+"""Make a coarse series of some averaged frames."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,11 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from steadystack.checks import CoarseFrames, read_check
+from steadystack.checks import CoarseFrames
 from steadystack.conditioning import Conditioning, condition
-from steadystack.config import AUTO, Config
-from steadystack.dataset import add_digests
+from steadystack.config import Config
 from steadystack.model import (
     Bools,
     Frame,
@@ -26,7 +23,6 @@ from steadystack.model import (
 )
 from steadystack.ncc import CachedMask, choose_block_sides
 from steadystack.planning import Series
-from steadystack.quality import verdict
 from steadystack.readers import ImagePart, ValidFrames, read_image
 from steadystack.survey import average_boxes
 from steadystack.validity import Validity
@@ -38,22 +34,8 @@ MOST_FRAMES, FEWEST_FRAMES, READ_PIXELS = 40, 10, 2**29
 LONGEST, LONGEST_OF_VOLUME, MOST_PLANES, SHORTEST = 256, 96, 12, 24
 # A box is valid if this share of its pixels is.
 VALID_SHARE = 0.25
-# Error that averaging adds to a shift, px of coarse frames, as detail finer than a box is aliased:
-# 0.005 to 0.02 were observed, for boxes of 5 to 8 px and details of 1 to 16 px.
-AVERAGING = 0.02
 # Pixels that are averaged at a time.
 STRIP_PIXELS = 2**20
-
-# Results of checks in pixels, by attribute of the dataset.
-LENGTHS = {
-    "fixed_pattern_effect": ("with_it", "without_it", "error", "noise"),
-    "local_motion": ("size", "still_pull", "scene"),
-    "mask_check": ("taken_moves",),
-    "probe_check": (
-        "off", "part_pull", "detail_pull", "coarse_pull", "coarse_moves", "coarse_low_pass",
-    ),
-    "majority_check": ("off_all", "off_majority"),
-}  # fmt: skip
 
 STILL = ("median", "estimate")  # camera images estimated from the stack itself
 
@@ -238,61 +220,3 @@ def _read_stills(
 
     behind_median = section.flat_field == STILL[0]
     return read(section.flat_field), None if behind_median else read(section.fixed_pattern)
-
-
-def enlarge(shifts: xr.Dataset, config: Config, series: Series, grain: Grain) -> xr.Dataset:
-    """Convert the dataset of coarse frames to pixels and settings of the stack; judge it anew.
-
-    Values without a direction are scaled as along the axis with the longest boxes. `config` and
-    `series` are those of the run over the stack.
-    """
-    longest = max(grain.steps)
-    steps = xr.DataArray(np.array(grain.steps, float), dims="axis")
-    scaled = {}
-    for name, column in shifts.data_vars.items():
-        unit, dims = column.attrs.get("units"), column.dims
-        if name == "part_centre":
-            values = ((column + 0.5) * steps - 0.5).transpose(*dims)
-        elif name == "pixel_size":
-            values = column / steps
-        elif name == "frame_shift_std":
-            averaging = AVERAGING * (steps > 1)
-            more = averaging.where(column > 0, 0)  # the anchor has none
-            values = (((column**2 + more**2) ** 0.5) * steps).transpose(*dims)
-        elif unit == "pixel" and "axis" in dims:
-            values = (column * steps).transpose(*dims)
-        elif unit == "pixel-2":
-            values = column / longest**2
-        else:
-            continue
-        scaled[name] = (dims, values.to_numpy().astype(column.dtype), column.attrs)
-    attributes = {
-        "configuration": json.dumps(_enlarge_settings(shifts, config, grain)),
-        "frame_shape": json.dumps(series.source.frame_shape),
-    }
-    for name, lengths in LENGTHS.items():
-        check = read_check(shifts.attrs, name)
-        if check:
-            check |= {length: check[length] * longest for length in lengths}
-            attributes[name] = json.dumps(check)
-    whole = add_digests(shifts.assign(scaled).assign_attrs(attributes))
-    return add_digests(whole.assign_attrs(verdict(whole).attributes()))
-
-
-def _enlarge_settings(shifts: xr.Dataset, config: Config, grain: Grain) -> dict[str, Any]:
-    """The settings of the run, with a pilot's decisions as made on coarse frames.
-
-    The anchor is an index into the frames used, like all indices of their dataset.
-    """
-    settings, coarse = config.dump(), json.loads(shifts.attrs["configuration"])
-    settings["solve"]["anchor"] = grain.find(config.solve.anchor)
-    for name, value in settings["preprocess"].items():
-        if value == AUTO:
-            sigma = coarse["preprocess"][name]
-            settings["preprocess"][name] = None if sigma is None else sigma * grain.steps[-1]
-    if settings["register"]["max_shift"] == AUTO:
-        bounds = coarse["register"]["max_shift"]
-        if bounds is not None:
-            bounds = [bound * step for bound, step in zip(bounds, grain.steps, strict=True)]
-        settings["register"] |= {"max_shift": bounds, "widen": coarse["register"]["widen"]}
-    return settings

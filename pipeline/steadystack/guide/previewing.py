@@ -24,7 +24,8 @@ from steadystack.config import (
     PairsSection,
 )
 from steadystack.durable import get_place
-from steadystack.guide.coarse_frames import STILL, Grain, choose_grain, coarsen, enlarge
+from steadystack.guide.coarse_frames import STILL, Grain, choose_grain, coarsen
+from steadystack.guide.coarse_results import enlarge
 from steadystack.guide.costs import Costs, estimate_costs
 from steadystack.model import InputError, hide_in_values, hide_secrets, list_unseen
 from steadystack.outputs import check_own_preview
