@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
+import yaml
 
-from steadystack.checks import read_check
+from steadystack.checks import CHECKED, read_check
 from steadystack.config import AUTO, Config
 from steadystack.dataset import add_digests
 from steadystack.guide.coarse_frames import Grain
+from steadystack.model import Trial
 from steadystack.planning import Series
 from steadystack.quality import verdict
 
@@ -19,23 +22,26 @@ from steadystack.quality import verdict
 # 0.005 to 0.02 were observed, for boxes of 5 to 8 px and details of 1 to 16 px.
 AVERAGING = 0.02
 
-# Results of checks in pixels, by attribute of the dataset.
+# Fields of the results of checks that are pixels, by attribute of the dataset: without a direction,
+# along the first axis of volumes, and sigmas of filters, or settings with them.
 LENGTHS = {
-    "fixed_pattern_effect": ("with_it", "without_it", "error", "noise"),
+    "fixed_pattern_effect": ("with_it", "without_it", "error", "noise", "stale"),
     "local_motion": ("size", "still_pull", "scene"),
     "mask_check": ("taken_moves",),
-    "probe_check": (
-        "off", "part_pull", "detail_pull", "coarse_pull", "coarse_moves", "coarse_low_pass",
-    ),
+    "probe_check": ("off", "part_pull", "detail_pull", "coarse_pull", "coarse_moves"),
     "majority_check": ("off_all", "off_majority"),
-}  # fmt: skip
+    "unmodelled_motion": ("strengths",),
+    "channel_turning": ("sizes",),
+}
+LENGTHS_ALONG_Z = {"probe_check": ("plane_pull", "plane_moves")}
+FILTERS = {"probe_check": ("coarse_low_pass",), "other_conditioning": ("settings",)}
 
 
 def enlarge(shifts: xr.Dataset, config: Config, series: Series, grain: Grain) -> xr.Dataset:
     """Convert the dataset of coarse frames to pixels and settings of the stack; judge it anew.
 
-    Values without a direction are scaled as along the axis with the longest boxes. `config` and
-    `series` are those of the run over the stack.
+    Values without a direction are scaled as along the axis with the longest boxes, and sigmas of
+    filters as along the last. `config` and `series` are those of the run over the stack.
     """
     longest = max(grain.steps)
     steps = xr.DataArray(np.array(grain.steps, float), dims="axis")
@@ -61,13 +67,34 @@ def enlarge(shifts: xr.Dataset, config: Config, series: Series, grain: Grain) ->
         "configuration": json.dumps(_enlarge_settings(shifts, config, grain)),
         "frame_shape": json.dumps(series.source.frame_shape),
     }
-    for name, lengths in LENGTHS.items():
-        check = read_check(shifts.attrs, name)
-        if check:
-            check |= {length: check[length] * longest for length in lengths}
-            attributes[name] = json.dumps(check)
+    attributes |= enlarge_checks(shifts.attrs, grain)
     whole = add_digests(shifts.assign(scaled).assign_attrs(attributes))
     return add_digests(whole.assign_attrs(verdict(whole).attributes()))
+
+
+def enlarge_checks(attributes: Mapping[Any, Any], grain: Grain) -> dict[str, str]:
+    """Convert the results of checks in a dataset's attributes; those that are there, as JSON."""
+    steps = (
+        (LENGTHS, max(grain.steps)),
+        (LENGTHS_ALONG_Z, grain.steps[0]),
+        (FILTERS, grain.steps[-1]),
+    )
+    found = {name: check for name in CHECKED if (check := read_check(attributes, name))}
+    for names, step in steps:
+        for name in names.keys() & found.keys():
+            found[name] |= {field: _multiply(found[name][field], step) for field in names[name]}
+    return {name: json.dumps(check) for name, check in found.items()}
+
+
+def _multiply(value: Any, factor: int) -> Any:
+    """Multiply a number, or all in a list, a mapping, or settings such as ``low_pass: 1``."""
+    if isinstance(value, str):
+        return Trial(**_multiply(yaml.safe_load(f"{{{value}}}"), factor)).settings
+    if isinstance(value, dict):
+        return {name: _multiply(one, factor) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_multiply(one, factor) for one in value]
+    return None if value is None else value * factor
 
 
 def _enlarge_settings(shifts: xr.Dataset, config: Config, grain: Grain) -> dict[str, Any]:
