@@ -24,7 +24,7 @@ from steadystack.measure import (
     find_pair_centres,
     list_searches,
 )
-from steadystack.model import InputError, Pilot, Reach, hide_in_values
+from steadystack.model import InputError, Pilot, Reach, Slices, hide_in_values
 from steadystack.pairs import select_pairs
 from steadystack.planning.masking import expand_per_axis, naming_key
 from steadystack.planning.outside_image import check_one_block
@@ -208,13 +208,31 @@ def _find_bytes_per_task(section: ClusterSection) -> int:
 
 def _make_method(config: Config, series: Series) -> Method:
     """Make the method of the settings, and check that it fits the frames."""
-    shape, section = series.source.frame_shape, config.register_
-    asked = series.bound_search(section.max_shift if section.is_decided else None)  # None: all
-    bounds = parse_shift_bounds(asked, series.pixel_size, series.unit)
-    try:
-        max_shift = check_max_shift(bounds, [size - 1 for size in shape])
-    except ValueError as error:
-        raise InputError(f"register.{error}") from error
+    preprocess, region = config.preprocess, _choose_region(config, series)
+    search = _make_search(config, series, region)
+    widen = config.register_.widen and search.max_shift is not None
+    _check_search(config, search, widen)
+    config.motion.check_frames(search.shape, len(search.blocks), config.register_.subpixel)
+    check_one_block(series.outside, search.shape, len(search.blocks))
+    flat_field, fixed_pattern = preprocess.flat_field, preprocess.fixed_pattern
+    return Method(
+        search=search,
+        widen=widen,
+        conditioning=Conditioning(
+            logarithm=preprocess.logarithm,
+            square_root=preprocess.square_root,
+            low_pass=_get_sigma(preprocess.low_pass),
+            high_pass=_get_sigma(preprocess.high_pass),
+        ),
+        flat_field=None if flat_field == "median" else series.locate_image(flat_field),
+        fixed_pattern=None if fixed_pattern == "estimate" else series.locate_image(fixed_pattern),
+        region=region,
+    )
+
+
+def _choose_region(config: Config, series: Series) -> Slices:
+    """Choose the region that is correlated: the bounds of the mask, less a border."""
+    shape = series.source.frame_shape
     border = series.border or (0,) * len(shape)
     region = tuple(
         slice(max(side.start, width), min(side.stop, size - width))
@@ -222,51 +240,29 @@ def _make_method(config: Config, series: Series) -> Method:
     )
     if any(side.start >= side.stop for side in region):
         raise InputError(f"mask.border {config.mask.border} leaves no valid pixel of the mask")
-    region_shape = tuple(side.stop - side.start for side in region)
-    tile = (
-        expand_per_axis("register.fft_tile", section.fft_tile, shape)
-        if section.fft_tile is not None
-        else None
-    )
-    search = Search.make(
+    return region
+
+
+def _make_search(config: Config, series: Series, region: Slices) -> Search:
+    """Make the search of the settings in a region of the frames."""
+    shape, section = series.source.frame_shape, config.register_
+    asked = series.bound_search(section.max_shift if section.is_decided else None)  # None: all
+    bounds = parse_shift_bounds(asked, series.pixel_size, series.unit)
+    try:
+        max_shift = check_max_shift(bounds, [size - 1 for size in shape])
+    except ValueError as error:
+        raise InputError(f"register.{error}") from error
+    tile = section.fft_tile
+    return Search.make(
         shape,
         shape,
         max_shift,
         section.min_overlap,
         section.subpixel,
         allow_inverted=section.allow_inverted,
-        region=region_shape,
-        tile=tile,
+        region=[side.stop - side.start for side in region],
+        tile=None if tile is None else expand_per_axis("register.fft_tile", tile, shape),
         chunks=series.chunks,
-    )
-    flat_field, fixed_pattern = config.preprocess.flat_field, config.preprocess.fixed_pattern
-    _check_refine(config, search)
-    config.motion.check_frames(search.shape, len(search.blocks), section.subpixel)
-    check_one_block(series.outside, search.shape, len(search.blocks))
-    if fixed_pattern == "estimate" and len(search.blocks) > 1:
-        raise InputError(
-            "preprocess.fixed_pattern 'estimate' needs frames that fit into one block, but "
-            f"{region_shape} pixels take {len(search.blocks)}: give the path of an image, or use a "
-            "coarser input.level"
-        )
-    widen = section.widen and max_shift is not None
-    if widen and len(search.widen().blocks) > 1:
-        raise InputError(
-            "register.widen needs frames that fit into one block at every shift, but "
-            f"{region_shape} pixels do not: raise register.max_shift instead"
-        )
-    return Method(
-        search=search,
-        widen=widen,
-        conditioning=Conditioning(
-            logarithm=config.preprocess.logarithm,
-            square_root=config.preprocess.square_root,
-            low_pass=_get_sigma(config.preprocess.low_pass),
-            high_pass=_get_sigma(config.preprocess.high_pass),
-        ),
-        flat_field=None if flat_field == "median" else series.locate_image(flat_field),
-        fixed_pattern=None if fixed_pattern == "estimate" else series.locate_image(fixed_pattern),
-        region=region,
     )
 
 
@@ -275,8 +271,8 @@ def _get_sigma(setting: float | str | None) -> float | None:
     return None if isinstance(setting, str) else setting
 
 
-def _check_refine(config: Config, search: Search) -> None:
-    """Refuse to refine with frames of several blocks, inverted contrast, or whole-pixel shifts."""
+def _check_search(config: Config, search: Search, widen: bool) -> None:
+    """Refuse settings that need frames of one block, and refining of what cannot be refined."""
     section = config.register_
     rounds, blocks = config.solve.refine, len(search.blocks)
     if rounds and blocks > 1:
@@ -288,6 +284,17 @@ def _check_refine(config: Config, search: Search) -> None:
         raise InputError(
             f"solve.refine {rounds} needs register.allow_inverted: false and register.subpixel: "
             "true: set it to 0, or change these"
+        )
+    if config.preprocess.fixed_pattern == "estimate" and blocks > 1:
+        raise InputError(
+            "preprocess.fixed_pattern 'estimate' needs frames that fit into one block, but "
+            f"{search.shape} pixels take {blocks}: give the path of an image, or use a coarser "
+            "input.level"
+        )
+    if widen and len(search.widen().blocks) > 1:
+        raise InputError(
+            "register.widen needs frames that fit into one block at every shift, but "
+            f"{search.shape} pixels do not: raise register.max_shift instead"
         )
 
 
