@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -29,9 +29,9 @@ from steadystack.model import (
     as_plain,
     as_shifts,
     as_stack,
+    check_stack_fits,
     find_finite_pixels,
     spatial_dims,
-    suggest_renaming,
 )
 from steadystack.validity import as_mask
 from steadystack.warp import (
@@ -107,52 +107,29 @@ def correct(
     stack, shifts = order_dims(stack, shifts)
     _warn_if_changed(shifts)
     movements = find_movements(shifts, interpolated=interpolated, unusable=unusable)
-    axes = [str(axis) for axis in shifts["axis"].to_numpy()]
-    _check_frames(stack, shifts, axes)
+    check_stack_fits(stack, shifts, other_shape=other_shape)
     movements = add_labelled_offsets(movements, stack, shifts)
     motion, nodes = make_motion_array(movements, interpolation, other_shape)
-    if not other_shape:
-        _check_shape(stack, shifts, axes)
-    core = list(motion.dims[1:])
-    if nodes is not None and movements.offsets is not None:  # local shifts exclude them
-        motion = motion + _lay_out_offsets(movements.offsets, stack)
-    is_shown = np.asarray(np.isfinite(movements.shift).all(axis=1))
+    axes = [str(axis) for axis in shifts["axis"].to_numpy()]
     fill = choose_fill_value(fill_value, stack.dtype)
     box = choose_canvas(movements, [stack.sizes[axis] for axis in axes], border)
-    valid = stack.coords["valid"].variable if "valid" in stack.coords else True
-    given_valid = True if mask is None else _convert_mask(mask, stack, axes)
     whole_frames = dict.fromkeys(axes, -1) | {dim: 1 for dim in stack.dims if dim not in axes}
     lazy = stack.drop_vars("valid", errors="ignore").chunk(whole_frames)
-
-    def pick(array: xr.DataArray) -> xr.DataArray:
-        """Pick the frames that are shown, if there is an array."""
-        return array.chunk(whole_frames).isel(t=is_shown).drop_vars(axes, errors="ignore")
-
-    moved_axes = [f"{axis}_moved" for axis in axes]  # xarray needs another name for another length
-    result: xr.DataArray = xr.apply_ufunc(
-        _move_frame,
-        pick(lazy),
-        pick(xr.ones_like(lazy, bool) & valid & given_valid),
-        _make_shift_array(movements, is_shown, stack),
-        motion.isel(t=is_shown),
-        kwargs={
-            "interpolation": interpolation,
-            "fill_value": fill,
-            "box": box,
-            "invalid": invalid,
-            "nodes": nodes,
-            "defects": _find_defects(stack, shifts, axes) if invalid == "fill" else (),
-        },
-        input_core_dims=[axes, axes, ["axis"], core],
-        output_core_dims=[moved_axes],
-        vectorize=True,
-        dask="parallelized",
-        dask_gufunc_kwargs={"output_sizes": dict(zip(moved_axes, box.shape, strict=True))},
-        output_dtypes=[stack.dtype],
-        keep_attrs=True,
-    ).rename(dict(zip(moved_axes, axes, strict=True)))
+    options = {
+        "interpolation": interpolation,
+        "fill_value": fill,
+        "box": box,
+        "invalid": invalid,
+        "nodes": nodes,
+        "defects": _find_defects(stack, shifts, axes) if invalid == "fill" else (),
+    }
+    valid = _find_valid(lazy, stack.coords.get("valid"), mask, axes)
+    arrays = lazy, valid, *_lay_out(movements, motion, nodes, stack)
+    is_shown = np.asarray(np.isfinite(movements.shift).all(axis=1))
+    shown = [each.isel(t=is_shown).drop_vars(axes, errors="ignore") for each in arrays]
     # Blank frames are not read, so broken chunks in them do no harm.
-    placed = result.drop_vars("t", errors="ignore").assign_coords(t=np.flatnonzero(is_shown))
+    moved = _move_frames(shown, axes, options).drop_vars("t", errors="ignore")
+    placed = moved.assign_coords(t=np.flatnonzero(is_shown))
     filled = placed.reindex(t=np.arange(len(is_shown)), fill_value=fill).drop_vars("t")
     filled = filled.transpose(*stack.dims)
     if border == "same":
@@ -160,18 +137,57 @@ def correct(
     return assign_box_coordinates(filled, lazy, axes, box)
 
 
-def _make_shift_array(movements: Movements, is_shown: Bools, stack: xr.DataArray) -> xr.DataArray:
-    """The shifts of frames that are shown along t, axis, and c, where channels have offsets."""
-    shift = xr.DataArray(movements.shift[is_shown], dims=("t", "axis"))
+def _find_valid(
+    lazy: xr.DataArray, by_coordinate: xr.DataArray | None, mask: Any, axes: Sequence[str]
+) -> xr.DataArray:
+    """Find which pixels of a lazy stack are valid by its coordinate and a mask, if it has them."""
+    given = True if by_coordinate is None else by_coordinate.variable
+    masked = True if mask is None else _convert_mask(mask, lazy, axes)
+    return (xr.ones_like(lazy, bool) & given & masked).chunk(lazy.chunksizes)
+
+
+def _lay_out(
+    movements: Movements,
+    motion: xr.DataArray,
+    nodes: tuple[NDArray[np.float64], ...] | None,
+    stack: xr.DataArray,
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Lay out the shifts of all frames along t and axis, and their motion.
+
+    Offsets of channels are included, along c if the stack has it.
+    """
+    shift = xr.DataArray(movements.shift, dims=("t", "axis"))
     if movements.offsets is None:
-        return shift
-    return shift + _lay_out_offsets(movements.offsets, stack)
+        return shift, motion
+    offsets = xr.DataArray(movements.offsets, dims=("c", "axis"))
+    if "c" not in stack.dims:
+        offsets = offsets[0]
+    # local shifts, which have nodes, replace the shift with its offset
+    return shift + offsets, motion if nodes is None else motion + offsets
 
 
-def _lay_out_offsets(offsets: NDArray[np.float64], stack: xr.DataArray) -> xr.DataArray:
-    """The offsets of channels (channels, axes) along c and axis; of a stack of one along axis."""
-    along = xr.DataArray(offsets, dims=("c", "axis"))
-    return along if "c" in stack.dims else along[0]
+def _move_frames(
+    arrays: Sequence[xr.DataArray], axes: list[str], options: Mapping[str, Any]
+) -> xr.DataArray:
+    """Move frames, lazily; `arrays` and `options` are the arguments of `_move_frame`."""
+    images, _, _, motion = arrays
+    moved_axes = [f"{axis}_moved" for axis in axes]  # xarray needs another name for another length
+    motion_axes = [dim for dim in motion.dims if dim not in ("t", "c")]
+    moved: xr.DataArray = xr.apply_ufunc(
+        _move_frame,
+        *arrays,
+        kwargs=options,
+        input_core_dims=[axes, axes, ["axis"], motion_axes],
+        output_core_dims=[moved_axes],
+        vectorize=True,
+        dask="parallelized",
+        dask_gufunc_kwargs={
+            "output_sizes": dict(zip(moved_axes, options["box"].shape, strict=True))
+        },
+        output_dtypes=[images.dtype],
+        keep_attrs=True,
+    )
+    return moved.rename(dict(zip(moved_axes, axes, strict=True)))
 
 
 def _check_options(interpolation: str, border: str, invalid: str) -> None:
@@ -212,63 +228,6 @@ def _warn_if_changed(shifts: xr.Dataset) -> None:
             "damaged; steadystack.edit_shifts puts your own shifts into it without this warning",
             stacklevel=3,
         )
-
-
-def _check_frames(stack: xr.DataArray, shifts: xr.Dataset, axes: list[str]) -> None:
-    """Refuse a stack without a frame for each shift, or without the axes of the shifts."""
-    if stack.dtype.kind not in "biuf":
-        raise InputError(f"the stack holds {stack.dtype}: real numbers are needed")
-    count, wanted = stack.sizes.get("t", 0), shifts.sizes["frame"]
-    if "t" not in stack.dims or count != wanted:
-        way_out = suggest_renaming(stack)
-        if "frame" in shifts.coords and wanted and count > shifts["frame"].max():
-            way_out = ', for some of its frames: use stack.isel(t=shifts["frame"].values)'
-        raise InputError(
-            f"the stack has {count or 'no'} frames along t, but there are shifts for "
-            f"{wanted}{way_out}"
-        )
-    if not set(axes) <= set(spatial_dims(stack)):
-        raise InputError(
-            f"the shifts are along {axes}, but the stack has the dims {stack.dims}"
-            f"{suggest_renaming(stack)}"
-        )
-
-
-def _check_shape(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -> None:
-    """Refuse frames whose shape differs from that measured, if the dataset has it."""
-    measured = json.loads(shifts.attrs.get("frame_shape", "null"))
-    shape = [stack.sizes[axis] for axis in axes]
-    if measured is None or shape == measured:
-        return
-    way_out = "if it is cut from the same pixels, set other_shape=True"
-    if scale := _suggest_scale(measured, shape):
-        way_out += (
-            "; if it is binned, scale the shifts as well, "
-            f'steadystack.edit_shifts(shifts, shifts["frame_shift"] * {scale})'
-        )
-    raise InputError(
-        f"the stack has frames of {tuple(shape)} pixels along {', '.join(axes)}, but the shifts "
-        f"were measured on {tuple(measured)}: {way_out}"
-    )
-
-
-def _suggest_scale(measured: Sequence[int], shape: Sequence[int]) -> str:
-    """Suggest a factor for the shifts, as text, if one shape is the other one binned; else ""."""
-
-    def find_factors(fine: Sequence[int], coarse: Sequence[int]) -> list[int]:
-        """Pixels per bin along each axis; less than a bin may be left over at the end."""
-        factors = [max(round(size / bins), 1) for size, bins in zip(fine, coarse, strict=True)]
-        fits = all(
-            0 <= size - factor * bins < factor
-            for size, factor, bins in zip(fine, factors, coarse, strict=True)
-        )
-        return factors if fits else []
-
-    if factors := find_factors(measured, shape):
-        words = [f"1 / {factor}" if factor > 1 else "1" for factor in factors]
-    else:
-        words = [str(factor) for factor in find_factors(shape, measured)]
-    return words[0] if len(set(words)) == 1 else f"[{', '.join(words)}]" if words else ""
 
 
 def _convert_mask(mask: Any, stack: xr.DataArray, axes: Sequence[str]) -> xr.Variable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -231,6 +232,69 @@ def as_shifts(shifts: Any, *needed: str, solved: bool = True) -> xr.Dataset:
             "`steadystack solve`"
         )
     return shifts
+
+
+def check_stack_fits(stack: xr.DataArray, shifts: xr.Dataset, *, other_shape: bool) -> None:
+    """Refuse a stack without a frame for each shift, or without the axes of the shifts.
+
+    Also frames of a shape that was not measured, unless `other_shape`.
+    """
+    if stack.dtype.kind not in "biuf":
+        raise InputError(f"the stack holds {stack.dtype}: real numbers are needed")
+    axes = [str(axis) for axis in shifts["axis"].to_numpy()]
+    count, wanted = stack.sizes.get("t", 0), shifts.sizes["frame"]
+    if "t" not in stack.dims or count != wanted:
+        way_out = suggest_renaming(stack)
+        if "frame" in shifts.coords and wanted and count > shifts["frame"].max():
+            way_out = ', for some of its frames: use stack.isel(t=shifts["frame"].values)'
+        raise InputError(
+            f"the stack has {count or 'no'} frames along t, but there are shifts for "
+            f"{wanted}{way_out}"
+        )
+    if not set(axes) <= set(spatial_dims(stack)):
+        raise InputError(
+            f"the shifts are along {axes}, but the stack has the dims {stack.dims}"
+            f"{suggest_renaming(stack)}"
+        )
+    if not other_shape:
+        _check_shape(stack, shifts, axes)
+
+
+def _check_shape(stack: xr.DataArray, shifts: xr.Dataset, axes: Sequence[str]) -> None:
+    """Refuse frames whose shape differs from that measured, if the dataset has it."""
+    measured = json.loads(shifts.attrs.get("frame_shape", "null"))
+    shape = [stack.sizes[axis] for axis in axes]
+    if measured is None or shape == measured:
+        return
+    way_out = "if it is cut from the same pixels, set other_shape=True"
+    if scale := _suggest_scale(measured, shape):
+        way_out += (
+            "; if it is binned, scale the shifts as well, "
+            f'steadystack.edit_shifts(shifts, shifts["frame_shift"] * {scale})'
+        )
+    raise InputError(
+        f"the stack has frames of {tuple(shape)} pixels along {', '.join(axes)}, but the shifts "
+        f"were measured on {tuple(measured)}: {way_out}"
+    )
+
+
+def _suggest_scale(measured: Sequence[int], shape: Sequence[int]) -> str:
+    """Suggest a factor for the shifts, as text, if one shape is the other one binned; else ""."""
+
+    def find_factors(fine: Sequence[int], coarse: Sequence[int]) -> list[int]:
+        """Pixels per bin along each axis; less than a bin may be left over at the end."""
+        factors = [max(round(size / bins), 1) for size, bins in zip(fine, coarse, strict=True)]
+        fits = all(
+            0 <= size - factor * bins < factor
+            for size, factor, bins in zip(fine, factors, coarse, strict=True)
+        )
+        return factors if fits else []
+
+    if factors := find_factors(measured, shape):
+        words = [f"1 / {factor}" if factor > 1 else "1" for factor in factors]
+    else:
+        words = [str(factor) for factor in find_factors(shape, measured)]
+    return words[0] if len(set(words)) == 1 else f"[{', '.join(words)}]" if words else ""
 
 
 def write_number(value: float) -> str:
