@@ -138,7 +138,7 @@ def test_it_shows_itself(solved, monkeypatch):
     assert "<svg" not in solved.steady._repr_html_()
 
 
-def test_a_dataset_that_is_none_is_told():
+def test_a_dataset_that_is_none_is_reported():
     with pytest.raises(InputError, match="expected a shifts dataset"):
         xr.Dataset().steady.to("um")
     with pytest.raises(InputError, match="expected a shifts dataset"):

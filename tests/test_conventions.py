@@ -76,7 +76,7 @@ def test_what_is_out_of_range_is_no_data(attributes, valid):
         ({"missing_value": {}}, "missing_value is {}, not numbers"),
     ],
 )
-def test_attributes_that_are_no_numbers_are_told(attributes, words):
+def test_attributes_that_are_no_numbers_are_reported(attributes, words):
     with pytest.raises(InputError, match=words):
         read_coding(attributes, np.dtype("i2"))
 

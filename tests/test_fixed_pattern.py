@@ -94,6 +94,6 @@ def test_three_dimensions():
     assert np.corrcoef(found.pattern.ravel(), pattern.ravel())[0, 1] > 0.95
 
 
-def test_nothing_to_separate_is_told():
+def test_nothing_to_separate_is_reported():
     with pytest.raises(ValueError, match="no frame"):
         separate([], np.zeros((0, 2)))

@@ -65,7 +65,7 @@ def test_what_is_no_file_in_the_place_of_the_log_is_refused(tmp_path, make):
         pass
 
 
-def test_no_second_is_told_twice(tmp_path, monkeypatch):
+def test_no_second_is_reported_twice(tmp_path, monkeypatch):
     """Stages inside others, also one that fails, are told by themselves; what is told adds up."""
     now = [100.0]
     monkeypatch.setattr("steadystack.run_log.time.monotonic", lambda: now[0])
@@ -121,13 +121,13 @@ def test_steps_are_counted_at_one_pace_through_a_stage(monkeypatch, caplog):
     ]
 
 
-def test_steps_that_take_no_time_are_not_told(caplog):
+def test_steps_that_take_no_time_are_not_reported(caplog):
     caplog.set_level("INFO", run_log.METER_NAME)
     assert list(run_log.count_steps("abc", 3, "letters", "letters")) == ["a", "b", "c"]
     assert not caplog.records
 
 
-def test_a_stage_that_counts_nothing_is_told_to_be_at_work(monkeypatch, caplog):
+def test_a_stage_that_counts_nothing_is_reported_to_be_at_work(monkeypatch, caplog):
     """Of stages inside each other the innermost; not long after another line was told of it."""
     clock = Clock(monkeypatch)
     caplog.set_level("INFO", run_log.METER_NAME)
@@ -221,7 +221,7 @@ def test_frames_of_an_array_are_counted(told_at_once):
 
 
 @pytest.mark.slow
-def test_what_takes_long_of_a_run_is_told_step_by_step(tmp_path, told_at_once):
+def test_what_takes_long_of_a_run_is_reported_step_by_step(tmp_path, told_at_once):
     write_stack(tmp_path / "stack.zarr", counts(walk()))
     config = config_of(
         tmp_path,
@@ -246,7 +246,7 @@ def test_what_takes_long_of_a_run_is_told_step_by_step(tmp_path, told_at_once):
 
 
 @pytest.mark.slow
-def test_pilot_and_motion_are_told_step_by_step(tmp_path, told_at_once):
+def test_pilot_and_motion_are_reported_step_by_step(tmp_path, told_at_once):
     write_stack(tmp_path / "stack.zarr", counts(walk()))
     run(config_of(tmp_path, motion={"model": "rigid"}))
     told = count_told(told_at_once.records)

@@ -240,6 +240,6 @@ def test_a_pixel_size_is_micrometers_or_has_a_unit(given, sizes):
         ([1, 2, 3], "has 3 values for the axes y, x"),
     ],
 )
-def test_what_is_no_pixel_size_is_told(given, words):
+def test_what_is_no_pixel_size_is_reported(given, words):
     with pytest.raises(InputError, match=words):
         parse_pixel_size(given, "yx")

@@ -59,7 +59,7 @@ def test_an_object_is_found_where_it_is():
 
 
 @pytest.mark.slow  # test_verdict.py tells one from the other, too
-def test_a_turn_is_told_from_an_object():
+def test_a_turn_is_distinguished_from_an_object():
     assert motion_of(turning(np.random.default_rng(1)).frames).linear
     assert not motion_of(moving_object(np.random.default_rng(1)).frames).linear
 

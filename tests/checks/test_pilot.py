@@ -27,7 +27,7 @@ def told(shifts):
 
 
 @pytest.mark.parametrize("seed", slow_but([1], [1, 2]))
-def test_the_conditioning_that_is_told_finds_the_drift(seed, hurried):
+def test_the_conditioning_that_is_advised_finds_the_drift(seed, hurried):
     frames, truth = smooth_series(seed)
     lost = steadystack.estimate_shifts(frames, preprocess=OFF, **ALONE)
     found = told(lost)
@@ -43,7 +43,7 @@ def test_the_conditioning_that_is_told_finds_the_drift(seed, hurried):
     assert told(cured) is None
 
 
-def test_nothing_is_told_where_nothing_is_refused_or_nothing_helps(hurried):
+def test_nothing_is_reported_where_nothing_is_refused_or_nothing_helps(hurried):
     rng = np.random.default_rng(3)
     frames = noisy(rng, views(rng, wander(rng, 0.4)))
     assert told(steadystack.estimate_shifts(frames[:12], **ALONE)) is None

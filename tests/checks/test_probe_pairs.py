@@ -193,7 +193,7 @@ def along_z(shifts, truth):
 
 
 @pytest.mark.parametrize("seed", slow_but([11], range(12)))
-def test_light_that_falls_off_along_z_is_told_and_its_pull_is_stated(seed):
+def test_light_that_falls_off_along_z_is_reported_and_its_pull_is_stated(seed):
     """Such series were good, and off along z by up to 33 times what is stated."""
     series, truth = volumes(seed, 2.7)
     shifts = steadystack.estimate_shifts(series)

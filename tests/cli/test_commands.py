@@ -187,7 +187,7 @@ def test_bad_input_is_a_clear_line_and_exit_code_2(folder, name, monkeypatch):
         ({"shifts": "run.yaml/shifts.zarr"}, None, "overlap: neither may lie inside the other"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_work_starts(
+def test_what_cannot_be_written_is_reported_before_work_starts(
     folder, monkeypatch, output, lacking, words
 ):
     for module in ("report.figures", "dataset.stored"):
@@ -219,7 +219,7 @@ def test_an_untrustworthy_result_is_exit_code_3(tmp_path):
     assert "3 of 3 frames have no shift: 3 flat" in done.output
 
 
-def test_init_and_check_tell_when_they_try_pairs_and_how_far_they_are(folder, monkeypatch):
+def test_init_and_check_say_when_they_try_pairs_and_how_far_they_are(folder, monkeypatch):
     """On standard error: what they print can be read by programs."""
     told = "pilot: trying a few pairs, as a run does before measuring"
     drafted = shell("init", folder / "stack.zarr")

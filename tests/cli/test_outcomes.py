@@ -27,7 +27,7 @@ def failing(monkeypatch, tmp_path):
     return fail_with
 
 
-def test_a_bug_is_told_of_in_a_line(failing, tmp_path):
+def test_a_bug_is_reported_in_a_line(failing, tmp_path):
     failing(ZeroDivisionError("division\nby zero"))
     done = shell("init", "a.zarr")
     (file,) = tmp_path.glob("steadystack-error-*.txt")

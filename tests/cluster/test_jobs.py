@@ -89,7 +89,7 @@ def test_workers_of_jobs_serve_no_pages(tmp_path, every_command):
 
 
 @pytest.mark.parametrize(("kind", "command"), jobs.SUBMIT_COMMANDS.items())
-def test_a_batch_system_that_is_not_here_is_told(kind, command, tmp_path, monkeypatch):
+def test_a_batch_system_that_is_not_here_is_reported(kind, command, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs.shutil, "which", lambda name: None)
     settings = ClusterSection(kind=kind, job_folder=str(tmp_path), **SETTINGS)
     with (

@@ -23,7 +23,7 @@ from steadystack.model import InputError, RunError
 from support.members import slow_but
 
 
-def test_a_scheduler_without_workers_is_told(monkeypatch):
+def test_a_scheduler_without_workers_is_reported(monkeypatch):
     monkeypatch.setattr("steadystack.cluster.kinds.WORKER_TIMEOUT_S", 1.0)
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
@@ -98,7 +98,7 @@ def test_given_certificates_are_used_by_all(tmp_path):
         pass
 
 
-def test_certificates_that_do_not_fit_are_told(tmp_path):
+def test_certificates_that_do_not_fit_are_reported(tmp_path):
     made = [Security.temporary().get_tls_config_for_role("worker") for _ in range(2)]
     paths = {name: str(tmp_path / f"{name}.pem") for name in ("ca", "cert", "key")}
     settings = ClusterSection(workers=1, security=paths)
@@ -136,7 +136,7 @@ def test_keys_are_written_for_their_owner_alone(tmp_path):
         ),
     ],
 )
-def test_an_address_and_certificates_that_do_not_go_together_are_told(
+def test_an_address_and_certificates_that_do_not_go_together_are_reported(
     tmp_path, address, security, words
 ):
     if security:
@@ -158,7 +158,7 @@ def test_an_address_and_certificates_that_do_not_go_together_are_told(
     "content",
     [b'{"type": "Scheduler", "addr', b"\xff\xfe\x00", b"[]", b"3", b'{"address": null}', b"{}"],
 )
-def test_a_torn_scheduler_file_is_told(tmp_path, monkeypatch, content):
+def test_a_torn_scheduler_file_is_reported(tmp_path, monkeypatch, content):
     monkeypatch.setattr(kinds, "COMPLETION_TIMEOUT_S", 0.0)
     file = tmp_path / "scheduler.json"
     file.write_bytes(content)
@@ -171,7 +171,7 @@ def test_a_torn_scheduler_file_is_told(tmp_path, monkeypatch, content):
         pass
 
 
-def test_a_scheduler_file_that_is_none_is_told(tmp_path, monkeypatch):
+def test_a_scheduler_file_that_is_none_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(kinds, "CONNECT_TIMEOUT_S", 0.0)
     for path, words in ((tmp_path / "none", "does not exist"), (tmp_path, "Is a directory")):
         with (

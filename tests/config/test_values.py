@@ -105,7 +105,7 @@ def test_a_folder_and_an_impossible_path_are_refused(tmp_path):
         load_config("a\0b")
 
 
-def test_thousands_of_wrong_keys_are_told_of_in_a_few_lines(tmp_path):
+def test_thousands_of_wrong_keys_are_reported_in_a_few_lines(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text(START + "".join(f"key{n}: 3\n" for n in range(20_000)))
     with pytest.raises(InputError) as caught:
@@ -116,7 +116,7 @@ def test_thousands_of_wrong_keys_are_told_of_in_a_few_lines(tmp_path):
     assert len(lines) == 21
 
 
-def test_thousands_of_wrong_values_are_told_of_in_a_few_lines():
+def test_thousands_of_wrong_values_are_reported_in_a_few_lines():
     with pytest.raises(InputError) as caught:
         make_config({"input": {"path": "a"}, "pairs": {"separations": [-1] * 20_000}})
     assert len(str(caught.value).splitlines()) <= 21
@@ -135,7 +135,7 @@ def test_long_names_and_values_are_cut():
         assert len(str(caught.value)) < 1000
 
 
-def test_names_are_told_of_on_one_line():
+def test_names_are_reported_on_one_line():
     with pytest.raises(InputError) as caught:
         make_config({"input": {"path": "a"}, "mask\nerror: none": 3})
     assert str(caught.value).startswith("'mask\\nerror: none': unknown key")
@@ -162,7 +162,7 @@ def test_a_value_is_quoted_on_one_line():
 
 
 @pytest.mark.parametrize("text", ["6e4", "1e-3", "1.5e3", "-.5e2", "+3.E7", "12e+2"])
-def test_what_errors_tell_to_write_is_read_as_that_number(text):
+def test_what_errors_say_to_write_is_read_as_that_number(text):
     """YAML 1.1 reads none of them as a number."""
     assert parse_yaml(text) == text
     told = explain_reading([{"type": "float_type", "input": text}])
@@ -187,7 +187,7 @@ def test_what_errors_tell_to_write_is_read_as_that_number(text):
         ("input.path", "; "),
     ],
 )
-def test_an_array_for_a_path_is_told_by_its_shape_and_how_it_is_given(key, way, wrap):
+def test_an_array_for_a_path_is_described_by_its_shape_and_how_it_is_given(key, way, wrap):
     section, name = key.split(".")
     array = np.arange(48 * 40, dtype="f4").reshape(48, 40)
     settings = {"input": {"path": "a.zarr"}} | wrap({section: {name: array}})
@@ -204,7 +204,7 @@ def test_an_array_for_a_path_is_told_by_its_shape_and_how_it_is_given(key, way, 
 @pytest.mark.parametrize(
     "key", ["solve.anchor", "preprocess.low_pass", "preprocess", "motion.model"]
 )
-def test_other_arrays_are_told_by_their_shape(key):
+def test_other_arrays_are_described_by_their_shape(key):
     section, _, name = key.partition(".")
     array = np.ones((3, 48, 40))
     for given in (array, xr.DataArray(array), as_settings(array)):

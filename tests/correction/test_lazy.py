@@ -115,7 +115,7 @@ def test_a_whole_stack_is_not_moved_by_the_shifts_of_some_of_its_frames(series):
     )
 
 
-def test_correct_tells_of_shifts_that_were_changed(series):
+def test_correct_warns_of_shifts_that_were_changed(series):
     frames = np.asarray(series[0].isel(c=0)).astype(float)
     shifts = steadystack.estimate_shifts(frames, max_shift=8)
     steadystack.correct(frames, shifts.chunk(frame=2))  # stored otherwise: warnings are errors

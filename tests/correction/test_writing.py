@@ -250,7 +250,7 @@ def test_a_killed_process_leaves_nothing_half_and_the_next_goes_on(frames, tmp_p
     assert len(begun) == 4  # it is done already
 
 
-def test_a_full_disk_is_told_and_nothing_is_lost(frames, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_nothing_is_lost(frames, tmp_path, monkeypatch):
     source, target = tmp_path / "stack.zarr", tmp_path / "steady.zarr"
     write_stack(source, frames)
     write, left = regions_module.write_region, [5]

@@ -168,7 +168,7 @@ def test_a_damaged_netcdf_file_may_be_replaced(tmp_path):
     load_shifts(str(path))
 
 
-def test_edited_shifts_are_told_from_those_that_were_written():
+def test_edited_shifts_are_distinguished_from_those_that_were_written():
     dataset = make_solved()
     edited = dataset.assign(frame_shift=dataset["frame_shift"] + 1)
     assert not is_edited(dataset)

@@ -79,7 +79,7 @@ def test_the_journal_of_another_dataset_is_not_taken(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_what_a_stranger_calls_a_journal_is_told_of_and_stays(tmp_path, kind):
+def test_what_a_stranger_calls_a_journal_is_reported_and_stays(tmp_path, kind):
     path = tmp_path / "s.zarr.journal"
     if kind == "folder":
         path.mkdir()

@@ -40,7 +40,7 @@ def separate(frames, shifts, axis=-1):
 
 @pytest.mark.parametrize("seed", slow_but(range(3), range(60)))
 @pytest.mark.parametrize("axis", [-1, -2])
-def test_lines_are_told_from_a_scene_that_moves(seed, axis):
+def test_lines_are_distinguished_from_a_scene_that_moves(seed, axis):
     frames, shifts, lines = lined_series(seed, axis=axis)
     found = separate(frames, shifts, axis)
     assert found is not None
@@ -93,7 +93,7 @@ def test_lines_that_do_not_go_through_the_frame_are_not_the_cameras(axis):
 
 @pytest.mark.parametrize("seed", slow_but(range(5), range(200)))
 @pytest.mark.parametrize("way", [0.4, 1.0, 8.0])
-def test_none_is_told_of_a_scene_alone(seed, way):
+def test_none_is_found_in_a_scene_alone(seed, way):
     """Of a scene that hardly moves one in twenty has some, but few lines: these are not asked."""
     frames, shifts, _ = lined_series(seed, size=0, way=way)
     share = compute_lined_share(frames, np.ones(frames.shape, bool))[1]
@@ -109,7 +109,7 @@ def test_few_scenes_are_asked_for_lines():
     assert asked <= 2
 
 
-def test_of_a_scene_of_stripes_that_moves_none_is_told():
+def test_in_a_scene_of_stripes_that_moves_none_is_found():
     rng = np.random.default_rng(1)
     shifts = np.cumsum(rng.normal(0, 1, (FRAMES, 2)), axis=0)
     x = np.arange(SIDE) + 100 + shifts[:, 1:]

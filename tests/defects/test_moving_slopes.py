@@ -79,7 +79,7 @@ def test_what_changes_with_time_does_not_count_as_what_stands_still():
     assert found.share > 0.97
 
 
-def test_where_too_little_moves_or_is_left_nothing_is_told():
+def test_where_too_little_moves_or_is_left_nothing_is_reported():
     frames, shifts, std, _ = make(5, 0.3, 0.1)
     everywhere, little = np.ones(SHAPE, bool), np.zeros(SHAPE, bool)
     little[40:60, 40:60] = True

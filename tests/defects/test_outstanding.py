@@ -34,7 +34,7 @@ def test_defects_are_found_and_hardly_anything_else(seeds):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_nothing_is_told_of_a_scene_that_hardly_moves(seed):
+def test_nothing_is_reported_in_a_scene_that_hardly_moves(seed):
     frames, shifts, pixels = defective_series(seed, rate=0.05)
     outstanding, staying = look(frames, shifts)
     assert np.isin(pixels, outstanding).any()

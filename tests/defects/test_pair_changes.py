@@ -62,7 +62,7 @@ def test_a_scene_that_moves_behind_another_is_left(noise):
     assert np.median(shares) > 5 * np.median(errors)
 
 
-def test_where_little_is_valid_nothing_is_told():
+def test_where_little_is_valid_nothing_is_reported():
     first, second, _ = pair(4)
     used = np.zeros(SHAPE, bool)
     used[:12, :12] = True

@@ -30,7 +30,7 @@ def test_what_is_appended_is_sent_in_order_and_nobody_waits():
 
 
 @pytest.mark.usefixtures("store")
-def test_what_cannot_be_sent_is_told():
+def test_what_cannot_be_sent_is_reported():
     def send(content):
         raise UnreachableError("away")
 

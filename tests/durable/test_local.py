@@ -97,7 +97,7 @@ def test_what_strangers_lay_beside_a_path_stays(tmp_path, monkeypatch, exchange)
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
-def test_a_stranger_in_the_place_of_our_folder_is_told_of_and_stays(tmp_path, kind):
+def test_a_stranger_in_the_place_of_our_folder_is_reported_and_stays(tmp_path, kind):
     path, workshop = tmp_path / "s.zarr", tmp_path / ".s.zarr.steadystack"
     write_folder(path, "old")
     theirs = tmp_path / "theirs"
@@ -174,7 +174,7 @@ def test_what_exists_is_literal_and_only_what_follows_is_a_pattern(tmp_path):
     assert not get_place(tmp_path / "exp1/f0.tif").matches(str(tmp_path / "exp[1]/*.tif"))
 
 
-def test_files_of_a_format_that_is_read_one_by_one_are_told_of(tmp_path):
+def test_files_of_a_format_that_is_read_one_by_one_are_reported(tmp_path):
     """Not that they do not exist, nor that a folder of them is no store."""
     (tmp_path / "radar").mkdir()
     for number in (2, 10):

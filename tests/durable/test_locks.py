@@ -75,7 +75,7 @@ def test_a_file_of_others_in_the_place_of_the_lock_stays(tmp_path, key):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="only Linux has /proc")
-def test_where_no_file_can_be_the_reason_is_told_and_no_other_run():
+def test_where_no_file_can_be_the_reason_is_reported_and_no_other_run():
     with (
         pytest.raises(InputError, match=r"^/proc/s.zarr cannot be written: "),
         get_place("/proc/s.zarr").holding_lock(),
@@ -83,7 +83,7 @@ def test_where_no_file_can_be_the_reason_is_told_and_no_other_run():
         pass
 
 
-def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, caplog):
+def test_a_file_system_without_locks_is_reported_and_used(tmp_path, monkeypatch, caplog):
     def unknown(*_):
         raise OSError(95, "Operation not supported")
 
@@ -224,7 +224,7 @@ def test_a_process_number_that_is_another_s_now(store):
 
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("how", ["refused", "ignored"])
-def test_a_store_that_knows_no_conditions_is_told_and_used(monkeypatch, caplog, how):
+def test_a_store_that_knows_no_conditions_is_reported_and_used(monkeypatch, caplog, how):
     put = obstore.put
 
     def without(store, key, content, mode=None, **more):

@@ -149,7 +149,7 @@ def test_biahub_is_told_of_the_whole_stack(tmp_path):
 @pytest.mark.parametrize(
     ("unit", "expected"), [("micrometer", 2), ("nanometer", 2000), ("", 1), ("parsec", 1)]
 )
-def test_the_step_between_planes_is_told_of_stacks_of_single_planes(tmp_path, unit, expected):
+def test_the_step_between_planes_is_given_for_stacks_of_single_planes(tmp_path, unit, expected):
     frames = np.zeros((5, 1, 1, 40, 60), "u1")
     write_stack(tmp_path / "stack.zarr", frames, axes="tczyx", pixel_size=(2, 0.5, 0.25))
     motions = replace(make_motions(make_shifts(size=SIZE), None), unit=unit)

@@ -48,7 +48,7 @@ def test_a_file_of_hyperspy_is_an_hdf5_file(tmp_path, frames):
 
 
 @pytest.mark.parametrize("dims", [("t", "y", "x"), ("y", "x", "time")])
-def test_times_are_told_wherever_the_axis_is(tmp_path, frames, dims):
+def test_times_are_read_wherever_the_axis_is(tmp_path, frames, dims):
     times = np.arange(len(frames)) ** 2.0
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         order = [("t", "y", "x").index(dim[0]) for dim in dims]
@@ -250,7 +250,7 @@ def test_files_of_several_frames_follow_each_other(tmp_path, frames):
     assert locate_stack(str(tmp_path / "scan")).shape == (7, *frames.shape[1:])
 
 
-def test_what_to_do_with_a_file_of_one_frame_is_told(tmp_path, frames):
+def test_what_to_do_with_a_file_of_one_frame_is_reported(tmp_path, frames):
     write_frames(tmp_path / "scan", frames)
     write_frames(tmp_path / "plain", frames, "data")
     one = str(tmp_path / "scan" / "frame-8.h5")

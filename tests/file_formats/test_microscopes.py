@@ -169,7 +169,7 @@ def test_tiles_that_are_packed_are_unpacked(tmp_path, name):
 
 @pytest.mark.parametrize("kind", WRITERS)
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
-def test_a_file_that_is_cut_off_is_told(tmp_path, kind, share):
+def test_a_file_that_is_cut_off_is_reported(tmp_path, kind, share):
     path = Path(WRITERS[kind](tmp_path / f"a.{kind}", PLANES))
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
@@ -178,7 +178,7 @@ def test_a_file_that_is_cut_off_is_told(tmp_path, kind, share):
 
 
 @pytest.mark.parametrize("kind", ["czi", "lif", "nd2"])
-def test_what_is_no_such_file_is_told(tmp_path, monkeypatch, kind):
+def test_what_is_no_such_file_is_reported(tmp_path, monkeypatch, kind):
     (tmp_path / f"text.{kind}").write_bytes(b"not a microscope's file")
     with pytest.raises(InputError, match=f"the {kind.upper()} file cannot be read"):
         locate_stack(str(tmp_path / f"text.{kind}"))

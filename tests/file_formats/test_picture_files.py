@@ -147,7 +147,7 @@ def test_a_picture_that_is_cut_off_is_named(tmp_path, monkeypatch, ending):
         ("a.png", None, r"a\.png does not exist"),
     ],
 )
-def test_what_is_no_picture_is_told(tmp_path, name, content, told):
+def test_what_is_no_picture_is_reported(tmp_path, name, content, told):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=told):

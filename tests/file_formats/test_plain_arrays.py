@@ -97,7 +97,7 @@ def test_a_damaged_file_is_named(tmp_path, frames, name, content, told):
 
 
 @pytest.mark.parametrize("name", ["none.mrc", "none.h5", "none.h5:/data"])
-def test_a_file_that_is_not_there_is_told(tmp_path, name):
+def test_a_file_that_is_not_there_is_reported(tmp_path, name):
     with pytest.raises(InputError, match=r"none\.(mrc|h5)"):
         locate_stack(str(tmp_path / name))
 
@@ -167,7 +167,7 @@ def test_raw_numbers_that_grow_stay_what_they_were(tmp_path, frames):
         ("uint8 4 x 4 gap 1 gap 2", "a word occurs twice"),
     ],
 )
-def test_a_layout_that_does_not_fit_is_told(tmp_path, frames, layout, told):
+def test_a_layout_that_does_not_fit_is_reported(tmp_path, frames, layout, told):
     frames.tofile(tmp_path / "scan.dat")
     with pytest.raises(InputError, match=told):
         locate_stack(str(tmp_path / "scan.dat"), raw=layout)
@@ -243,7 +243,7 @@ def test_another_reader_is_another_stack(raw):
         ("mine.py:failing", r"cannot read scan\.raw: KeyError: 'no such scan'"),
     ],
 )
-def test_a_reader_that_is_none_is_told(raw, monkeypatch, reader, told):
+def test_a_reader_that_is_none_is_reported(raw, monkeypatch, reader, told):
     monkeypatch.chdir(raw)
     with pytest.raises(InputError, match=told):
         locate_stack("scan.raw", reader=reader)

@@ -258,7 +258,7 @@ def test_a_resolution_of_0_is_not_known(tmp_path, tag):
     np.testing.assert_allclose(spec.pixel_size, expected.get(tag, (np.nan, np.nan)))
 
 
-def test_a_list_of_pages_that_is_a_ring_is_told(tmp_path):
+def test_a_list_of_pages_that_is_a_ring_is_reported(tmp_path):
     path = tmp_path / "a.tif"
     with tifffile.TiffWriter(path, byteorder="<") as file:
         for frame in PIXELS[:, 0]:
@@ -273,7 +273,9 @@ def test_a_list_of_pages_that_is_a_ring_is_told(tmp_path):
         locate_stack(str(path))
 
 
-def test_a_tifffile_that_lacks_something_in_zarr_is_told_of_with_the_way_out(tmp_path, monkeypatch):
+def test_a_tifffile_that_lacks_something_in_zarr_is_reported_with_the_way_out(
+    tmp_path, monkeypatch
+):
     """As tifffile 2026.3 does in zarr 3.4, and then says "zarr 3.4 < 3 is not supported"."""
     pages(tmp_path / "a.tif")
     monkeypatch.delitem(sys.modules, "tifffile.zarr", raising=False)

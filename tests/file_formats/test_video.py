@@ -221,7 +221,7 @@ def test_a_video_is_a_mask(tmp_path):
     np.testing.assert_array_equal(found.read(3, (48, 64)), masks[3] > 0)
 
 
-def test_a_video_that_is_cut_off_is_told(tmp_path):
+def test_a_video_that_is_cut_off_is_reported(tmp_path):
     path = tmp_path / "a.avi"
     write(path, "mjpeg", "yuvj420p")
     content = path.read_bytes()
@@ -272,7 +272,7 @@ def test_a_frame_that_is_damaged_cannot_be_read_and_others_can(tmp_path, codec):
         ("text.avi", b"", "the video cannot be read"),
     ],
 )
-def test_what_is_no_video_is_told(tmp_path, name, content, told):
+def test_what_is_no_video_is_reported(tmp_path, name, content, told):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=told):

@@ -113,7 +113,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("kind", slow_but(["room"], WRITERS))
-def test_frames_are_told_while_they_are_written(tmp_path, acting, kind):
+def test_frames_are_reported_while_they_are_written(tmp_path, acting, kind):
     frames, truth = drifting(COUNT)
     acting(*WRITERS[kind](tmp_path, frames))
     path = "stack" if kind in ("files", "slow") else "stack.zarr"
@@ -170,7 +170,7 @@ def test_numbers_are_those_of_the_stack(tmp_path, acting):
     assert (np.abs(shift - (truth[3::2] - truth[3])) <= 4.5 * std + 1e-9).all()
 
 
-def test_frames_that_are_left_out_are_told_when_nobody_expects_them_any_more(tmp_path, acting):
+def test_frames_that_are_left_out_are_reported_when_nobody_expects_them_any_more(tmp_path, acting):
     frames, truth = drifting(COUNT)
     written = [index for index in range(COUNT) if index not in (0, 4, 5)]
     begin_zarr(tmp_path, COUNT)
@@ -234,7 +234,7 @@ def test_a_shift_beyond_the_search_is_found_coarsely(tmp_path):
 
 
 @pytest.mark.usefixtures("hurried")
-def test_what_an_earlier_run_knows_is_told_from_there(tmp_path, acting):
+def test_what_an_earlier_run_knows_is_reported_from_there(tmp_path, acting):
     frames, truth = drifting(COUNT)
     begin_zarr(tmp_path)
     for index in range(6):

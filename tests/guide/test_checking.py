@@ -111,7 +111,7 @@ LONG = "n" * 300
 
 @pytest.mark.parametrize("section", ["input", "mask", "initial_shifts"])
 @pytest.mark.parametrize("path", [f"{LONG}.npy", f"{LONG}.zarr", f"{LONG}/a.csv", f"{LONG}*.tif"])
-def test_a_name_that_is_too_long_is_told_in_a_line(tmp_path, section, path):
+def test_a_name_that_is_too_long_is_reported_in_a_line(tmp_path, section, path):
     settings(tmp_path, {})
     (tmp_path / "run.yaml").write_text(
         yaml.safe_dump({"input": {"path": "a.zarr"}} | {section: {"path": path}})
@@ -124,7 +124,7 @@ def test_a_name_that_is_too_long_is_told_in_a_line(tmp_path, section, path):
         assert LONG in told.stderr
 
 
-def test_what_may_not_be_read_is_told_in_a_line(tmp_path, monkeypatch):
+def test_what_may_not_be_read_is_reported_in_a_line(tmp_path, monkeypatch):
     config = settings(tmp_path, {})
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.dump()))
     stat = os.stat
@@ -166,7 +166,7 @@ def test_check_tries_pairs_and_names_the_conditioning_that_helps(tmp_path):
     assert "no filters were tried" not in said[0]
 
 
-def test_check_tells_what_to_do_about_a_scene_that_repeats(tmp_path):
+def test_check_says_what_to_do_about_a_scene_that_repeats(tmp_path):
     rng = np.random.default_rng(4)
     y, x = np.mgrid[:96, :96]
     lattice = np.stack([np.sin((y + k) * 0.45) + np.sin((x - k) * 0.45) for k in range(5)])

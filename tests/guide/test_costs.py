@@ -117,11 +117,11 @@ def test_search_is_as_far_as_shifts_ask_for_where_a_run_is_to_find_out(tmp_path)
         (9e4, "25 h"),
     ],
 )
-def test_durations_are_told_roughly(seconds, words):
+def test_durations_are_stated_roughly(seconds, words):
     assert costs.format_duration(seconds) == words
 
 
-def test_a_run_that_does_not_fit_is_told_with_the_search_that_is_enough(tmp_path, monkeypatch):
+def test_a_run_that_does_not_fit_is_reported_with_the_search_that_is_enough(tmp_path, monkeypatch):
     setup = set_up_run(tmp_path, register={"max_shift": None})
     monkeypatch.setattr("steadystack.planning.forecast.read_available_memory", lambda: 2**20)
     found = costs.estimate_costs(setup, walk() / 10)

@@ -114,7 +114,7 @@ def test_a_region_without_an_inside_is_refused(tmp_path):
         (["{stack}", "mask.npy", "--picture", "seen.bmp"], "must end in .png"),
     ],
 )
-def test_what_cannot_be_done_is_told_before_anything_is_written(
+def test_what_cannot_be_done_is_reported_before_anything_is_written(
     tmp_path, stack, monkeypatch, arguments, told
 ):
     monkeypatch.chdir(tmp_path)
@@ -133,7 +133,7 @@ def test_a_file_that_is_there_is_not_replaced(tmp_path, stack):
     assert (tmp_path / "mask.npy").read_text() == "mine"
 
 
-def test_a_picture_in_the_way_is_told_of_before_the_mask_is_written(tmp_path, stack):
+def test_a_picture_in_the_way_is_reported_before_the_mask_is_written(tmp_path, stack):
     (tmp_path / "seen.png").write_text("mine")
     told = run(stack, tmp_path / "mask.npy", "--picture", tmp_path / "seen.png")
     assert told.exit_code == 2
@@ -162,7 +162,7 @@ def test_a_picture_is_not_drawn_among_the_frames(tmp_path, path, monkeypatch):
     assert run(path, "mask.npy", "--picture", "seen.png").exit_code == 0
 
 
-def test_a_mask_that_a_full_disk_does_not_take_is_told_of(tmp_path, stack, monkeypatch):
+def test_a_mask_that_a_full_disk_does_not_take_is_reported(tmp_path, stack, monkeypatch):
     def open_full(path, mode):
         path.touch()
         return open("/dev/full", "wb")

@@ -75,7 +75,7 @@ def test_what_pairs_have_shown_is_by_the_settings_of_the_preset(stack):
     assert f"# {find_reach(setup).describe()}" in made
 
 
-def test_a_preset_that_is_none_is_told_before_the_stack_is_looked_at():
+def test_a_preset_that_is_none_is_reported_before_the_stack_is_looked_at():
     with pytest.raises(InputError, match=r"the kinds are .*volume.*; did you mean low-dose-em"):
         guide.init("no-such-stack", like="low-dose-en")
 

@@ -278,7 +278,7 @@ def test_searches_are_around_initial_shifts(tmp_path):
         ({"path": "nothing.zarr"}, "mask.path"),
     ],
 )
-def test_what_cannot_be_looked_at_is_told(tmp_path, mask, words):
+def test_what_cannot_be_looked_at_is_reported(tmp_path, mask, words):
     write_stack(tmp_path / "stack.zarr", views(wander(4)))
     with pytest.raises(InputError, match=words):
         preview(config_of(tmp_path, mask=mask))

@@ -63,7 +63,7 @@ def test_bounds_that_tell_no_oldest_version_are_refused(wanted, words):
         list(load_oldest()({"name": "steadystack", "dependencies": wanted}))
 
 
-def test_no_python_is_shut_out_and_those_that_are_tested_are_told():
+def test_no_python_is_shut_out_and_those_that_are_tested_are_listed():
     assert PROJECT["requires-python"] == ">=3.11"
     told = [one.split(" :: ")[-1] for one in PROJECT["classifiers"] if "Python :: 3." in one]
     assert told == ["3.11", "3.12", "3.13", "3.14"]

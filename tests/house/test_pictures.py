@@ -58,7 +58,7 @@ def test_the_series_of_a_picture_gets_what_is_quoted(name, tmp_path):
         ("search", {"register": {"max_shift": "auto"}}, "good"),
     ],
 )
-def test_what_is_told_to_do_helps(name, changes, trust, tmp_path):
+def test_what_is_advised_helps(name, changes, trust, tmp_path):
     mask = np.ones((128, 128), bool)
     mask[12:42, 12:42] = False  # the label
     np.save(tmp_path / "mask.npy", mask)

@@ -108,7 +108,7 @@ def test_the_page_is_what_the_code_says():
     assert make_reference.page() == PAGE, "python scripts/make_reference.py writes it anew"
 
 
-def test_check_tells_an_old_page(tmp_path, monkeypatch):
+def test_check_finds_an_old_page(tmp_path, monkeypatch):
     path = tmp_path / "docs" / "reference.md"
     monkeypatch.setattr(make_reference, "PAGE", path)
     monkeypatch.setattr(sys, "argv", ["make_reference.py", "--check"])
@@ -149,7 +149,7 @@ def test_every_key_is_on_the_page_with_its_default_and_meaning():
         ("mask.rois.ellipse.radii", "list of numbers or texts", "pixels; list of 2 to 3"),
     ],
 )
-def test_types_units_and_limits_are_told(key, kind, limits):
+def test_types_units_and_limits_are_stated(key, kind, limits):
     row = next(row for row in rows("## Settings") if row[0] == f"`{key}`")
     assert row[1] == kind
     assert row[3].startswith(limits)
@@ -215,7 +215,7 @@ def test_the_keys_of_reasons_are_settings():
     assert first("### Reasons") == [str(reason) for reason in Reason]
 
 
-def test_what_reading_gives_is_told_from_what_the_solve_says():
+def test_what_reading_gives_is_distinguished_from_what_the_solve_says():
     read = {"unmeasured", "ok", "incomplete", "missing", "empty", "flat", "unreadable"}
     assert {row[1].strip("`") for row in rows("### Reading: `frame_read_status`")} == read
 
@@ -253,7 +253,7 @@ def test_every_public_name_is_on_the_page_with_its_parameters():
             assert len(text.split("```")[-1].strip()) > 10, name
 
 
-def test_no_old_name_is_on_the_page_but_where_they_are_told():
+def test_no_old_name_is_on_the_page_but_where_they_are_listed():
     now, told = PAGE.split("\n## Names that changed\n")
     for key, new in RENAMED.items():
         assert f"| `{key}` | `{new}` |" in told

@@ -129,7 +129,7 @@ def test_masks_that_do_not_fit_are_refused(frames):
             steadystack.correct(frames, shifts, **{key: "drop"})
 
 
-def test_frames_of_another_shape_are_told(frames, solved, tmp_path):
+def test_frames_of_another_shape_are_reported(frames, solved, tmp_path):
     save_shifts(solved, str(tmp_path / "shifts.zarr"))
     shifts = load_shifts(str(tmp_path / "shifts.zarr"))
     with pytest.raises(InputError, match=r"\(48, 30\).*measured on \(48, 56\): if it is cut from"):
@@ -155,7 +155,7 @@ def test_complex_numbers_are_not_cut(frames, solved):
         steadystack.correct(xr.DataArray(frames.astype("c8"), dims=("t", "y", "x")), solved)
 
 
-def test_what_is_no_shifts_dataset_is_told(frames, solved):
+def test_what_is_no_shifts_dataset_is_reported(frames, solved):
     stack = xr.DataArray(frames, dims=("t", "y", "x"))
     for given, words in (
         (solved["frame_shift"], "not its variable frame_shift"),
@@ -187,7 +187,7 @@ def test_what_is_no_shifts_dataset_is_told(frames, solved):
     assert plot.pairs(unsolved(solved), Figure().subplots()).has_data()
 
 
-def test_what_is_no_image_is_told(frames, solved):
+def test_what_is_no_image_is_reported(frames, solved):
     stack = xr.DataArray(frames, dims=("t", "y", "x"))
     both = tuple(Figure().subplots(1, 2))
     for given, words in (

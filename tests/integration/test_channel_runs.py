@@ -109,7 +109,7 @@ def test_a_channel_that_is_empty_in_some_frames_says_nothing_there(tmp_path, hur
     assert is_there[~np.isin(ends, [3, 5, 7]).any(axis=0)].all()
 
 
-def test_a_channel_that_goes_its_own_way_is_outvoted_and_told(tmp_path, hurried):
+def test_a_channel_that_goes_its_own_way_is_outvoted_and_reported(tmp_path, hurried):
     shifts = steadystack.run(write(tmp_path, make_channels(ways=(1, 1, -1), noise=(0.4,) * 3)))
     assert_right(shifts)
     told = [words for words in steadystack.verdict(shifts).reasons if "channel" in words]
@@ -118,7 +118,7 @@ def test_a_channel_that_goes_its_own_way_is_outvoted_and_told(tmp_path, hurried)
     assert "contradicts the majority" in shifts.attrs["verdict_reasons"]
 
 
-def test_two_channels_that_contradict_each_other_are_told(tmp_path, hurried):
+def test_two_channels_that_contradict_each_other_are_reported(tmp_path, hurried):
     config = write(
         tmp_path,
         make_channels(ways=(1, -1), noise=(0.4, 0.4)),
@@ -404,7 +404,7 @@ def make_turned_channels(side=96):
     return (1000 + 100 * (frames + 0.3 * rng.normal(size=np.shape(frames)))).astype("f4")
 
 
-def test_a_channel_that_is_turned_against_the_first_is_told(tmp_path, hurried):
+def test_a_channel_that_is_turned_against_the_first_is_reported(tmp_path, hurried):
     """An offset is then for the middle of the frame only."""
     named = {"path": "stack.zarr", "channel": [0, 1, 2]}
     config = write(tmp_path, make_turned_channels(), input=named, solve={"channel_offsets": True})
@@ -436,7 +436,7 @@ def test_offsets_are_asked_for_afterwards_without_measuring_again(tmp_path, hurr
     assert np.abs(read_offsets(after)[0] - OFFSETS).max() < 0.06
 
 
-def test_channels_without_a_common_structure_have_no_offset_and_it_is_told(
+def test_channels_without_a_common_structure_have_no_offset_and_it_is_reported(
     tmp_path, hurried, caplog
 ):
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]

@@ -295,7 +295,7 @@ def solved(frames, tmp_path_factory):
         ({"correct": {"stack": "{}/nothing.zarr"}}, "correct.stack: .*nothing.zarr does not exist"),
     ],
 )
-def test_bad_settings_are_told_in_a_line(solved, sections, words):
+def test_bad_settings_are_reported_in_a_line(solved, sections, words):
     text = json.dumps(sections).replace("{}/", f"{solved}/")
     given = {**MEASURED, "output": {}, **json.loads(text)}
     if sections.get("output") != {}:

@@ -188,7 +188,7 @@ def look(folder, frames):
     [({"rate": 0.03}, False, "moves too little"), ({"count": 600}, True, "too many for defects")],
     ids=["a scene that stands still", "a pattern of many pixels"],
 )
-def test_where_nothing_can_be_told_nothing_is_left_out(tmp_path, made, too_many, words):
+def test_where_nothing_can_be_said_nothing_is_left_out(tmp_path, made, too_many, words):
     found = look(tmp_path, defective_series(2, **made)[0])
     assert found.outstanding
     assert found.too_many == too_many

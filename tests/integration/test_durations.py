@@ -14,7 +14,7 @@ from support.settings import window_config
 
 
 @pytest.mark.parametrize("command", ["run", "measure"])
-def test_the_durations_that_are_told_add_up_to_that_of_the_run(tmp_path, command):
+def test_the_durations_that_are_stated_add_up_to_that_of_the_run(tmp_path, command):
     rng, scene = np.random.default_rng(5), Scene(5)
     path = np.cumsum(rng.normal(0, 1, (12, 2)), axis=0)
     frames = np.stack([1000 + 200 * scene.view((64, 72), shift) for shift in path])

@@ -80,7 +80,7 @@ def test_what_differs_between_frames_stays():
 
 
 @pytest.mark.parametrize("kind", slow_but(["another scene"], ["another scene", "noise", "shading"]))
-def test_an_image_of_something_else_is_told_of_and_not_used(kind):
+def test_an_image_of_something_else_is_reported_and_not_used(kind):
     frames, _ = session(2)
     rng = np.random.default_rng(5)
     image = Scene(77).view(SIZE, (0, 0)) + rng.normal(0, 0.3, SIZE)

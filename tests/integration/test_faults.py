@@ -254,7 +254,7 @@ def test_a_host_that_is_cut_off_is_gone_on_without(folder, here, hosts, tmp_path
 
 
 @pytest.mark.slow
-def test_a_lost_scheduler_is_told_and_the_run_goes_on_elsewhere(folder, here, tmp_path):
+def test_a_lost_scheduler_is_reported_and_the_run_goes_on_elsewhere(folder, here, tmp_path):
     file = tmp_path / "scheduler.json"
     options = {
         "env": os.environ | {"PYTHONPATH": str(ROOT / "pipeline")},

@@ -168,7 +168,7 @@ def test_a_long_way_is_estimated_from_a_shorter_time(monkeypatch):
     assert rms(found, truth) < 0.05
 
 
-def test_what_cannot_be_estimated_is_told(folder, monkeypatch):
+def test_what_cannot_be_estimated_is_reported(folder, monkeypatch):
     blank = np.random.default_rng(0).normal(size=(20, 40, 40))
     with pytest.raises(steadystack.InputError, match="too few of 20 frames"):
         shifts_of(blank, preprocess={"fixed_pattern": "estimate"})
@@ -206,7 +206,7 @@ def effect(found):
     return FixedPatternEffect(**json.loads(found.attrs["fixed_pattern_effect"]))
 
 
-def test_a_pull_is_told_with_its_size(truth, short, no_far_pairs):
+def test_a_pull_is_reported_with_its_size(truth, short, no_far_pairs):
     found = shifts_of(short + 0.45 * make_pattern())
     assert quality.verdict(found).trust is Trust.CHECK
     assert told(found)
@@ -340,7 +340,7 @@ def resting_series(seed, share):
     ("seed", "share"), slow_but([(1, 0.7)], [(1, 0.7), (2, 0.7), (1, 0.0), (2, 0.0)])
 )
 @pytest.mark.parametrize("how", slow_but([{"max_shift": 20}], [ALONE, {"max_shift": 20}, {}]))
-def test_spots_that_stand_still_are_told_of_a_series_that_rests_between_jumps(
+def test_spots_that_stand_still_are_reported_in_a_series_that_rests_between_jumps(
     seed, share, how, no_far_pairs
 ):
     """Nine pairs of ten move by nothing, so that their mean shift says little of the few others."""

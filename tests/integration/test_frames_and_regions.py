@@ -264,7 +264,7 @@ def test_init_writes_settings_of_them(folder):
     ],
 )
 @pytest.mark.parametrize("command", ["check", "plan", "run"])
-def test_what_cannot_be_is_told_before_work(folder, choice, words, command):
+def test_what_cannot_be_is_reported_before_work(folder, choice, words, command):
     path = write_run(folder, input={"path": "stack.zarr", **choice})
     told = CliRunner().invoke(main, [command, str(path)])
     assert told.exit_code == 2
@@ -272,7 +272,7 @@ def test_what_cannot_be_is_told_before_work(folder, choice, words, command):
     assert not (folder / "shifts.zarr").exists()
 
 
-def test_frames_without_quotes_in_yaml_are_a_text_or_told(folder):
+def test_frames_without_quotes_in_yaml_are_a_text_or_reported(folder):
     for text, works in (("155:245:3", True), ("2:13:2", False)):
         path = folder / "a.yaml"
         path.write_text(f"input: {{path: stack.zarr, frames: {text}}}\n")

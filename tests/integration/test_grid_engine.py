@@ -74,7 +74,7 @@ def test_workers_are_jobs_that_are_replaced_and_cancelled(engine, tmp_path):
     assert not list((tmp_path / "steadystack-jobs").rglob("*.pem"))
 
 
-def test_jobs_that_the_engine_refuses_are_told(engine, tmp_path, monkeypatch):
+def test_jobs_that_the_engine_refuses_are_reported(engine, tmp_path, monkeypatch):
     monkeypatch.setattr("steadystack.cluster.jobs.GRACE_S", 0.5)
     write_walk(tmp_path)
     wrong = JOBS | {"queue": "none-such"}

@@ -473,7 +473,7 @@ def test_shares_measure_what_is_new(folder, monkeypatch):
     assert not list(folder.glob("*.part-*"))
 
 
-def test_a_part_of_fewer_frames_is_told_of(tmp_path):
+def test_a_part_of_fewer_frames_is_reported(tmp_path):
     write_zarr(tmp_path, series(5))
     stages.measure(settings(tmp_path), batches="1/2")
     write_zarr(tmp_path, series(8))

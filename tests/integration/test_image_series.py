@@ -136,7 +136,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", slow_but(["defocused", "of another scene", "half missing"], KINDS))
-def test_a_bad_frame_is_told_and_moves_no_other(kind):
+def test_a_bad_frame_is_reported_and_moves_no_other(kind):
     truth = walk(5, COUNT)
     frames = rendered(5, truth, 0.4)
     without = frames.copy()

@@ -199,7 +199,7 @@ def test_a_stack_that_became_another_one(tmp_path):
     assert "changed its shape from (4, 48, 64) to (4, 40, 64)" in found.reason
 
 
-def test_a_chunk_that_cannot_be_decoded_costs_its_frame_and_is_told(tmp_path):
+def test_a_chunk_that_cannot_be_decoded_costs_its_frame_and_is_reported(tmp_path):
     write_stack(tmp_path / "a.zarr", drifting(), pixel_size=(0.5, 0.5))
     torn = tmp_path / "a.zarr/0/c/3/0/0"
     torn.write_bytes(torn.read_bytes()[:40])

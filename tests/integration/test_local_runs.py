@@ -101,7 +101,7 @@ def test_borders_planes_and_labels_are_moved_alike(run):
     assert agree > (labels[5] == labels[0])[known[5]].mean() + 0.08
 
 
-def test_what_other_programs_read_is_told(run, tmp_path):
+def test_what_other_programs_read_is_reported(run, tmp_path):
     folder, shifts = run
     path = str(folder / "shifts.zarr")
     for name in ("frames.json", "frames.affines.json", "frames.yml", "frames.xml"):
@@ -128,7 +128,7 @@ def test_what_other_programs_read_is_told(run, tmp_path):
         steadystack.correct(FRAMES[:, :50], shifts, other_shape=True)
 
 
-def test_the_page_tells_of_the_worst_node_and_the_verdict_of_what_is_left(run):
+def test_the_page_states_the_worst_node_and_the_verdict_of_what_is_left(run):
     folder, shifts = run
     words = " ".join(re.sub("<[^>]*>", " ", (folder / "page.html").read_text()).split())
     told = re.search(r"up to (\S+) ± \S+ px from the shift of the frame: frame (\d)", words)

@@ -122,7 +122,7 @@ def test_a_scene_in_one_part_may_decide_alone(seed):
 
 
 @pytest.mark.parametrize("leave_out", [False, True])
-def test_the_dataset_tells_what_was_found(no_look_at_what_stands_still, leave_out):
+def test_the_dataset_says_what_was_found(no_look_at_what_stands_still, leave_out):
     case = made_case(5)
     solve = {"leave_out_parts": leave_out}
     shifts = estimate_shifts(case.frames, max_shift=24, solve=solve, parts=None, pairs=PAIRS)

@@ -99,7 +99,7 @@ def test_doses_out_of_a_table(frames, tmp_path):
     ],
 )
 @pytest.mark.parametrize("stage", ["plan", "run"])
-def test_a_table_that_does_not_fit_is_told_of_before_work(
+def test_a_table_that_does_not_fit_is_reported_before_work(
     frames, tmp_path, monkeypatch, table, words, stage
 ):
     write_stack(tmp_path / "stack.zarr", frames)
@@ -112,7 +112,7 @@ def test_a_table_that_does_not_fit_is_told_of_before_work(
 
 
 @pytest.mark.parametrize("name", ["mean.zarr", "mean.ome.tif", "mean.npy"])
-def test_a_file_of_somebody_else_is_told_of_before_work(frames, tmp_path, name):
+def test_a_file_of_somebody_else_is_reported_before_work(frames, tmp_path, name):
     write_stack(tmp_path / "stack.zarr", frames)
     theirs = tmp_path / name
     theirs.write_bytes(b"theirs")
@@ -123,7 +123,7 @@ def test_a_file_of_somebody_else_is_told_of_before_work(frames, tmp_path, name):
     assert not (tmp_path / "shifts.zarr").exists()
 
 
-def test_too_little_memory_is_told_of_before_work(frames, tmp_path):
+def test_too_little_memory_is_reported_before_work(frames, tmp_path):
     write_stack(tmp_path / "stack.zarr", frames)
     cluster = {"kind": "in-process", "task_memory": "20 MiB"}
     with pytest.raises(InputError, match=r"raise cluster\.task_memory above 20 MiB"):
@@ -166,7 +166,7 @@ def test_what_was_stopped_is_gone_on_with_and_nothing_is_measured_again(
     np.testing.assert_array_equal(images_of(config.output.mean)["mean"], expected["mean"])
 
 
-def test_the_plan_and_the_commands_tell_of_it(frames, tmp_path):
+def test_the_plan_and_the_commands_describe_it(frames, tmp_path):
     write_stack(tmp_path / "stack.zarr", frames)
     path = write_settings(tmp_path, output={"shifts": "shifts.zarr", "mean": "mean.ome.tif"})
     told = CliRunner().invoke(main, ["plan", path])

@@ -212,7 +212,7 @@ def test_another_model_is_solved_for_without_measuring(run, tmp_path):
         assert first.attrs[name] == back.attrs[name]
 
 
-def test_a_model_that_is_chosen_is_kept_and_told(run, tmp_path, caplog, monkeypatch):
+def test_a_model_that_is_chosen_is_kept_and_reported(run, tmp_path, caplog, monkeypatch):
     _, known = run
     write_stack(tmp_path / "stack.zarr", FRAMES, pixel_size=(0.5, 0.25))
     output = {"shifts": str(tmp_path / "shifts.zarr"), "report": str(tmp_path / "page.html")}
@@ -341,7 +341,7 @@ def test_what_does_not_go_with_a_turn_is_refused(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_report_tells_of_turn_and_scale(run, tmp_path):
+def test_the_report_states_turn_and_scale(run, tmp_path):
     folder, _ = run
     (tmp_path / "stack.zarr").symlink_to(folder / "stack.zarr")
     write_image(tmp_path / "mask.zarr", ellipse(FRAMES.shape[1:], 0.95))
@@ -384,7 +384,9 @@ UNMODELLED = [
 @pytest.mark.parametrize(
     ("model", "scale", "shear", "suits"), slow_but([UNMODELLED[1], UNMODELLED[3]], UNMODELLED)
 )
-def test_frames_that_turn_fast_and_stretch_beyond_their_model_are_told(model, scale, shear, suits):
+def test_frames_that_turn_fast_and_stretch_beyond_their_model_are_reported(
+    model, scale, shear, suits
+):
     """Pairs far apart, which show slow growth, turn too far to be compared part by part."""
     frames = turned_series(5, count=12, step=0.6, scale=scale, shear=shear).frames
     found = steadystack.estimate_shifts(frames, motion={"model": model}, **PLAIN)

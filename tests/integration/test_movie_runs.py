@@ -56,7 +56,7 @@ def register_all(pictures: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def test_the_plan_tells_of_the_movie(frames, tmp_path):
+def test_the_plan_describes_the_movie(frames, tmp_path):
     write_stack(tmp_path / "stack.zarr", frames)
     without = stages.plan(run_with(tmp_path, output={"shifts": str(tmp_path / "shifts.zarr")}))
     config = run_with(tmp_path)
@@ -104,7 +104,7 @@ def test_the_left_half_moves_and_the_right_one_stands_still(frames, tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["plan", "run"])
-def test_what_would_go_wrong_is_told_of_before_work(frames, tmp_path, monkeypatch, stage):
+def test_what_would_go_wrong_is_reported_before_work(frames, tmp_path, monkeypatch, stage):
     write_stack(tmp_path / "stack.zarr", frames)
     theirs = tmp_path / "movie.mp4"
     theirs.write_bytes(b"theirs")

@@ -173,7 +173,7 @@ def run_mutations(path, kind, count, seed):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("count", "seed"), slow_but([(25, 0)], [(25, 0), (75, 0), (750, 1)]))
-def test_odd_metadata_is_told_or_means_what_it_says(tmp_path, kind, count, seed):
+def test_odd_metadata_is_reported_or_means_what_it_says(tmp_path, kind, count, seed):
     accepted = run_mutations(tmp_path, kind, count, seed)
     print(f"{kind}: {accepted} of {count} accepted")
     assert 0 < accepted < count

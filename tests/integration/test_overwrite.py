@@ -303,7 +303,7 @@ def test_a_run_of_another_stack_that_is_called_like_a_part_stays(folder, other):
     assert load_shifts(str(folder / other)).identical(kept)
 
 
-def test_a_stranger_in_the_way_of_an_image_or_a_journal_is_told_of_before_a_frame_is_read(folder):
+def test_a_stranger_in_the_way_of_an_image_or_a_journal_is_reported_before_a_frame_is_read(folder):
     (folder / "shifts.zarr.flat_field.zarr").mkdir()
     wanted = settings(folder, preprocess={"flat_field": "median"})
     with pytest.raises(InputError, match=r"flat_field\.zarr is in the way and was not made by"):

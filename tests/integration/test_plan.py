@@ -101,7 +101,7 @@ def test_without_bokeh_the_performance_report_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("border", ["same", "crop", "expand"])
-def test_the_plan_tells_of_the_corrected_stack(tmp_path, border):
+def test_the_plan_describes_the_corrected_stack(tmp_path, border):
     """Before the shifts are known as if nothing moved, then what is written to the byte."""
     frames, _ = drifting(64, 5, 8)
     write_stack(tmp_path / "stack.zarr", frames)

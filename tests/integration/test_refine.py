@@ -230,7 +230,7 @@ def test_three_dimensions():
         ({"subpixel": False}, "register.subpixel: true"),
     ],
 )
-def test_what_it_is_not_for_is_told(tmp_path, register, words):
+def test_what_it_is_not_for_is_reported(tmp_path, register, words):
     write_stack(tmp_path / "stack.zarr", np.zeros((4, 16, 16), "u1"))
     config = {"input": {"path": "stack.zarr"}, "register": register, "solve": {"refine": 1}}
     with pytest.raises(steadystack.InputError, match=words):

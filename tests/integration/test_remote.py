@@ -199,7 +199,7 @@ def listening_to_ctrl_c():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def test_a_closed_port_is_told(impatient, monkeypatch, caplog):
+def test_a_closed_port_is_reported(impatient, monkeypatch, caplog):
     monkeypatch.setattr(outages, "SILENCE_S", 0.1)
     monkeypatch.setattr(remote, "PATIENCE", timedelta(seconds=2))
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -305,7 +305,7 @@ def test_a_large_tiff_is_read_in_parts(s3, credentials, monkeypatch, tmp_path, s
         np.testing.assert_array_equal(frames.read(index).image, scene[index])
 
 
-def test_wrong_credentials_are_told(impatient, uploaded, monkeypatch, tmp_path):
+def test_wrong_credentials_are_reported(impatient, uploaded, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     remote._open_object_store.cache_clear()
     told = shell("check", settings(tmp_path, **uploaded))
@@ -329,7 +329,7 @@ def test_wrong_credentials_are_told(impatient, uploaded, monkeypatch, tmp_path):
         (None, {"AWS_ENDPOINT_URL": "127.0.0.1:1"}, "'127.0.0.1:1' must begin with http:// or"),
     ],
 )
-def test_what_is_missing_on_s3_is_told_in_a_line(
+def test_what_is_missing_on_s3_is_reported_in_a_line(
     impatient, s3, credentials, monkeypatch, tmp_path, scene, path, environment, words
 ):
     write_stack(tmp_path / "a.zarr", scene[:2])

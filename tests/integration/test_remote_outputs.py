@@ -539,7 +539,7 @@ def test_wherever_the_replacement_of_a_group_stops_the_new_one_is_whole(s3, fold
     assert seen[:2] == [False, True]
 
 
-def test_what_cannot_be_written_is_told_before_anything_is_read(folder, inputs, monkeypatch):
+def test_what_cannot_be_written_is_reported_before_anything_is_read(folder, inputs, monkeypatch):
     local = of(folder, shifts=str(folder / "s.zarr"), corrected=None, report=None)
     config = local.model_copy(
         update={"input": local.input.model_copy(update={"path": str(inputs[0] / "a.zarr")}),

@@ -159,7 +159,7 @@ def test_in_python_as_in_the_shell(folder, frames, client):
         (lambda frames: (xr.DataArray(frames, dims=("a", "y", "x")), {}), "t is needed"),
     ],
 )
-def test_wrong_use_in_python_is_told(frames, change, words):
+def test_wrong_use_in_python_is_reported(frames, change, words):
     stack, options = change(frames)
     with pytest.raises(steadystack.InputError, match=words):
         steadystack.estimate_shifts(stack, **options)

@@ -76,7 +76,7 @@ def test_a_run_over_signed_urls_leaves_no_signature(folder, signed_web, hurried)
 
 
 @pytest.mark.parametrize("command", ["run", "check", "plan", "measure"])
-def test_errors_tell_no_signature(folder, signed_web, command):
+def test_errors_show_no_signature(folder, signed_web, command):
     for name in ("none.zarr", "stack.zarr"):
         url = signed_web(name, SIGNATURE if name == "none.zarr" else "wrong-6a7b8c")
         told = shell(command, write_settings(folder, input={"path": url}))

@@ -110,7 +110,7 @@ def test_workers_are_jobs_that_are_replaced_and_cancelled(slurm, folder, here, m
     assert not marks()
 
 
-def test_jobs_that_end_before_a_worker_is_there_are_told(slurm, folder, monkeypatch):
+def test_jobs_that_end_before_a_worker_is_there_are_reported(slurm, folder, monkeypatch):
     monkeypatch.setattr("steadystack.cluster.jobs.GRACE_S", 0.5)
     monkeypatch.setattr("steadystack.cluster.jobs.QUEUE_STEP_S", 0.5)
     words = "echo 'no such module' >&2; exit 1"

@@ -29,13 +29,13 @@ def shorter(monkeypatch):
 
 @pytest.mark.usefixtures("shorter")
 @pytest.mark.parametrize("name", USUAL)
-def test_a_situation_of_each_kind_is_told_in_few_frames(name):
+def test_a_situation_of_each_kind_is_reported_in_few_frames(name):
     assert_told(name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_every_situation_is_told(name):
+def test_every_situation_is_reported(name):
     assert_told(name)
 
 

@@ -36,7 +36,7 @@ def test_times_are_alike_to_half_a_frame_interval():
         _check_same_times(with_times(a=([0, 10, 20], SECONDS), b=2))
 
 
-def test_times_that_are_not_told_by_all_in_one_unit_are_not_compared():
+def test_times_that_are_not_given_by_all_in_one_unit_are_not_compared():
     _check_same_times(with_times(a=([0, 10, 20], SECONDS), b=([5, 6, 7], HOURS)))
     _check_same_times(with_times(a=([0, 10, 20], SECONDS), b=3, c=([90, 91, 92], SECONDS)))
     _check_same_times(with_times(a=([0, 0, 0], SECONDS), b=([1, 2, 3], SECONDS)))

@@ -125,7 +125,7 @@ def changed(seed, matrix):
     ],
 )
 @pytest.mark.parametrize("seed", slow_but([11], [11, *range(30, 40)]))
-def test_series_that_rotate_or_stretch_against_each_other_are_told(seed, matrix, is_told):
+def test_series_that_rotate_or_stretch_against_each_other_are_reported(seed, matrix, is_told):
     """Two or three series have fewer pairs of means than the checks of a series ask for."""
     runs = [solved(name, frames) for name, frames in zip("ab", changed(seed, matrix), strict=True)]
     found = steadystack.Verdict.read(join_solved(runs).dataset.attrs)
@@ -135,7 +135,7 @@ def test_series_that_rotate_or_stretch_against_each_other_are_told(seed, matrix,
     assert (found.trust == "good") != is_told
 
 
-def test_groups_of_series_that_rotate_against_each_other_are_told():
+def test_groups_of_series_that_rotate_against_each_other_are_reported():
     """Series of one group overlap most with those of their own."""
     still, turned = changed(11, [[1.0, 0.04], [-0.04, 1.0]])
     rng = np.random.default_rng(1)

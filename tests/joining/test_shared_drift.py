@@ -100,7 +100,7 @@ def test_errors_against_the_truth_are_as_stated(kind):
     assert np.std(errors) < 0.6 * np.std(alone)
 
 
-def test_a_position_of_its_own_way_is_told_and_does_not_count():
+def test_a_position_of_its_own_way_is_reported_and_does_not_count():
     rng = np.random.default_rng(3)
     truth = wander(rng)
     values = truth + rng.normal(0, 0.1, (5, FRAMES, 2))

@@ -98,7 +98,7 @@ def test_settings_may_hold_numbers_and_arrays_of_numpy():
 
 
 @pytest.mark.parametrize("name", ["mask", "initial_shifts", "external_reference", "object_mask"])
-def test_a_section_in_place_of_an_array_is_told_as_one(name):
+def test_a_section_in_place_of_an_array_is_reported_as_one(name):
     frames, _ = labelled_pair()
     told = rf"^{name} is a dict of path, invert: give an array; only in the settings of a run"
     with pytest.raises(InputError, match=told):

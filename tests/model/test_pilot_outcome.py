@@ -41,7 +41,7 @@ def test_the_path_of_an_object_is_read_as_it_was_written():
         FOUND.dump()[:-5],
     ],
 )
-def test_what_is_none_is_told(text):
+def test_what_is_none_is_reported(text):
     with pytest.raises(ValueError, match="not the outcome of a pilot"):
         Pilot.parse(text)
 
@@ -57,7 +57,7 @@ def test_what_is_none_is_told(text):
         (FixedLines(20, True, (3.0, 5.0), (1.0,), (-2.0, 2.0)), "lines: rows of 0 and columns of"),
     ],
 )
-def test_lines_are_told_in_words_and_read_as_they_were_written(lines, words):
+def test_lines_are_described_in_words_and_read_as_they_were_written(lines, words):
     pilot = Pilot(lines=lines)
     assert Pilot.parse(pilot.dump()) == pilot
     assert words in pilot.describe_left_out()[0]

@@ -141,7 +141,7 @@ def test_frames_that_are_not_known_have_no_local_shift():
     assert np.isfinite(moved[2]).any()
 
 
-def test_what_it_does_not_do_is_told_before_work_starts():
+def test_what_it_does_not_do_is_reported_before_work_starts():
     frames = np.random.default_rng(1).normal(size=(3, 64, 64))
     with pytest.raises(InputError, match=r"\[3, 3\] has 2 values.*3 axes"):
         measured(np.zeros((3, 12, 32, 32)), [3, 3], max_shift=3)

@@ -81,7 +81,7 @@ def test_variances_are_as_large_as_errors(noise):
     assert 0.75 < np.sqrt(np.nanmean(np.square(off))) < 1.3
 
 
-def test_where_nothing_is_seen_nothing_is_told():
+def test_where_nothing_is_seen_nothing_is_reported():
     mask = np.zeros(SHAPE, bool)
     mask[:60] = True
     rng, scene = np.random.default_rng(3), Scene(3, detail=2.0, waves=100)

@@ -182,7 +182,7 @@ def test_local_motion_is_chosen_where_frames_do_not_turn_far(monkeypatch):
     assert measure_local_strength(GRID, few, estimate_prior(few, 100, 100 / 6)) == none
 
 
-def test_too_few_boxes_that_bend_are_told_and_not_those_that_rest(monkeypatch):
+def test_too_few_boxes_that_bend_are_reported_and_not_those_that_rest(monkeypatch):
     """The rest of the frame is masked, or was left out since it bends."""
     at_rest = fit_of(STEPS * [0.0, 0, 0, 0])
     bends = "as too few parts of the frame are seen to tell whether it deforms"

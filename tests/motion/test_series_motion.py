@@ -119,7 +119,7 @@ def test_residuals_know_of_the_turn():
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_with_translation_nothing_is_told_of_it_and_nothing_changes():
+def test_with_translation_nothing_is_said_of_it_and_nothing_changes():
     series = turned_series(count=5, step=0.0)
     plain, told = estimate_shifts(series.frames, **SETTINGS), measured(series.frames, "translation")
     np.testing.assert_array_equal(plain["frame_shift"], told["frame_shift"])
@@ -143,7 +143,7 @@ def test_frames_without_a_motion_have_none_and_others_keep_theirs():
     assert float(between["frame_rotation_std"][3]) > float(between["frame_rotation_std"][4])
 
 
-def test_noise_without_a_scene_is_told_no_motion():
+def test_noise_without_a_scene_is_given_no_motion():
     frames = np.random.default_rng(3).normal(size=(6, 96, 96))
     found = measured(frames, "rigid")
     unknown = ~np.isfinite(found["frame_shift"]).all("axis")
@@ -151,7 +151,7 @@ def test_noise_without_a_scene_is_told_no_motion():
     assert found.attrs["verdict"] != "good"
 
 
-def test_what_it_does_not_do_is_told_before_work_starts():
+def test_what_it_does_not_do_is_reported_before_work_starts():
     series = turned_series(count=3)
     with pytest.raises(InputError, match=r"motion\.model"):
         measured(series.frames, "elastic")

@@ -81,14 +81,14 @@ def test_a_file_of_somebody_else_is_not_touched(tmp_path):
 
 
 @pytest.mark.parametrize(("package", "name"), [("av", "PyAV"), ("PIL", "Pillow")])
-def test_a_missing_extra_is_told_of(tmp_path, monkeypatch, package, name):
+def test_a_missing_extra_is_reported(tmp_path, monkeypatch, package, name):
     find = importlib.util.find_spec
     monkeypatch.setattr(filming, "find_spec", lambda one: None if one == package else find(one))
     with pytest.raises(InputError, match=rf"output.movie needs {name}: pip install 'steadystack\["):
         check_movie(str(tmp_path / "a.mp4"))
 
 
-def test_an_ffmpeg_without_the_codec_is_told_of(tmp_path, monkeypatch):
+def test_an_ffmpeg_without_the_codec_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(filming, "CODEC", "h26x")
     with pytest.raises(InputError, match=r"cannot write H\.264"):
         check_movie(str(tmp_path / "a.mp4"))

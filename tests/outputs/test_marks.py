@@ -83,7 +83,7 @@ def test_a_table_that_was_being_replaced_is_still_ours(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".html"])
-def test_a_page_tells_of_which_run_it_is(tmp_path, suffix):
+def test_a_page_says_of_which_run_it_is(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
 
     def make(run):
@@ -103,7 +103,7 @@ def test_a_page_tells_of_which_run_it_is(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".html"])
-def test_a_page_tells_what_its_run_was_then(tmp_path, suffix):
+def test_a_page_says_what_its_run_was_then(tmp_path, suffix):
     """Whatever bytes come behind it in the file."""
     path = tmp_path / f"a{suffix}"
     assert not is_of_state(str(path), "0a1b-77")

@@ -51,7 +51,7 @@ def test_a_record_of_tasks(store):
 @pytest.mark.parametrize(
     ("number", "kind"), [(errno.ENOSPC, OutputError), (errno.EACCES, InputError)]
 )
-def test_why_a_file_cannot_be_written_is_told_in_a_line(number, kind):
+def test_why_a_file_cannot_be_written_is_reported_in_a_line(number, kind):
     with pytest.raises(kind) as raised, writing_at_once("a.png"):
         raise OSError(number, os.strerror(number), "a.png")
     assert str(raised.value) == f"a.png cannot be written: {os.strerror(number)}"

@@ -48,7 +48,9 @@ def make_long_pairs(axis, shape, count):
 @pytest.mark.parametrize(
     ("axis", "shape"), slow_but([(0, (96, 96))], [(0, (96, 96)), (0, (12, 32, 32))])
 )
-def test_long_detail_is_told_from_noise_by_rings_that_are_as_long(monkeypatch, axis, shape):
+def test_long_detail_is_distinguished_from_noise_by_rings_that_are_as_long(
+    monkeypatch, axis, shape
+):
     def find_off():
         measured = [(*measure(pair), move) for pair, move in make_long_pairs(axis, shape, 40)]
         kept = [(shift - move, std) for shift, std, move in measured if np.isfinite(std).all()]

@@ -68,7 +68,7 @@ def test_shapes_join_the_other_causes(tmp_path):
         ({"saturation": "auto"}, "auto needs whole numbers, but the stack holds float32"),
     ],
 )  # fmt: skip
-def test_wrong_masks_are_told(tmp_path, mask, words):
+def test_wrong_masks_are_reported(tmp_path, mask, words):
     with pytest.raises(InputError, match=words):
         open_series(settings(tmp_path, mask))
 

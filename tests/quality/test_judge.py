@@ -40,7 +40,7 @@ def solved(statuses, frame_status=FrameStatus.OK, axes=1):
     return table, solve_shifts(table)
 
 
-def test_the_limit_that_was_too_low_is_told():
+def test_the_limit_that_was_too_low_is_reported():
     table, frames = solved([PairStatus.OK, PairStatus.AT_SEARCH_LIMIT] * 10)
     said = judge_series(table, frames, advice=AdviceSettings(max_shift=48))
     assert said.trust is Trust.UNRELIABLE
@@ -170,7 +170,7 @@ def test_advice_knows_what_is_set():
 
 
 @pytest.mark.parametrize(("pull", "told"), [(1.0, False), (0.97, False), (0.85, True)])
-def test_pairs_of_one_distance_that_are_all_off_are_told(pull, told):
+def test_pairs_of_one_distance_that_are_all_off_are_reported(pull, told):
     """A drift of 0.3 px a frame; consecutive pairs see that part of it."""
     rng, count = np.random.default_rng(8), 120
     pairs = np.array([(i, i + lag) for lag in (1, 2, 4, 8) for i in range(count - lag)])
@@ -226,7 +226,7 @@ def test_pairs_of_one_distance_that_are_all_off_are_told(pull, told):
         ),
     ],
 )
-def test_what_probe_pairs_say_is_told_if_it_is_more_than_was_stated(probes, said):
+def test_what_probe_pairs_say_is_reported_if_it_is_more_than_was_stated(probes, said):
     table, frames = solved([PairStatus.OK] * 10)
     frames = replace(frames, shift_std=frames.shift_std / 10)
     findings = judge_series(table, frames, probes=probes).findings
@@ -234,7 +234,7 @@ def test_what_probe_pairs_say_is_told_if_it_is_more_than_was_stated(probes, said
 
 
 @pytest.mark.parametrize(("model", "is_told"), [("translation", False), ("rigid", True)])
-def test_far_pairs_of_a_linear_motion_are_off_by_less_when_that_is_told(model, is_told):
+def test_far_pairs_of_a_linear_motion_are_off_by_less_when_that_is_reported(model, is_told):
     table, frames = solved([PairStatus.OK] * 10, axes=2)
     probes = ProbeCheck(30, separation=16, off=0.2, excess=1.5)
     advice = AdviceSettings(motion=model)
@@ -243,7 +243,7 @@ def test_far_pairs_of_a_linear_motion_are_off_by_less_when_that_is_told(model, i
     assert all("16 frames apart are off the rigid motion by" in each.words for each in findings)
 
 
-def test_a_model_of_motion_that_could_not_be_looked_for_is_told():
+def test_a_model_of_motion_that_could_not_be_looked_for_is_reported():
     """Of four such series in photons three were good, and off at the corners by 0.6 to 0.9 px."""
     table, frames = solved([PairStatus.OK] * 10, axes=2)
     unknown = ModelChoice("translation", {}, "how parts of the frame move cannot be determined")
@@ -254,7 +254,7 @@ def test_a_model_of_motion_that_could_not_be_looked_for_is_told():
     assert not judge_series(table, frames, choice=known).findings
 
 
-def test_a_turn_that_is_not_sure_enough_to_be_followed_is_told():
+def test_a_turn_that_is_not_sure_enough_to_be_followed_is_reported():
     """Of four such series, off at the corners by 0.2 to 0.4 px, all were good."""
     table, frames = solved([PairStatus.OK] * 10, axes=2)
     doubt = {"turn": Strength(0.12, 0.03), "scale": Strength(0.02, 0.02)}
@@ -292,7 +292,7 @@ def test_an_object_may_look_like_a_rotation():
     assert finding.code == "unknown_motion"
 
 
-def test_what_a_linear_model_leaves_is_told_once():
+def test_what_a_linear_model_leaves_is_reported_once():
     table, frames = solved([PairStatus.OK] * 10, axes=2)
     rigid = AdviceSettings(motion="rigid")
     left = {"scale": Strength(0.06, 0.01), "shear": Strength(0.2, 0.06)}
@@ -322,7 +322,7 @@ def test_what_a_linear_model_leaves_is_told_once():
         ("but parts of the frame move independently", None, ""),  # a finding of its own
     ],
 )
-def test_a_motion_that_was_seen_and_is_not_followed_is_told(reason, local, doubt):
+def test_a_motion_that_was_seen_and_is_not_followed_is_reported(reason, local, doubt):
     """Of twelve series that bend by 0.5 px, three that were off by a pixel were good."""
     table, frames = solved([PairStatus.OK] * 10, axes=2)
     choice = ModelChoice("translation", {"turn": Strength(0.03, 0.02)}, reason, local)
@@ -432,7 +432,7 @@ def test_errors_of_a_good_part_of_a_pixel_are_worth_a_look():
 @pytest.mark.parametrize(
     ("lost", "trust"), [(3, Trust.GOOD), (4, Trust.CHECK), (13, Trust.UNRELIABLE)]
 )
-def test_frames_that_are_lost_are_told_and_do_not_spoil_the_others(lost, trust):
+def test_frames_that_are_lost_are_reported_and_do_not_spoil_the_others(lost, trust):
     """Of 24 frames, with pairs between all others."""
     known = np.arange(24) < 24 - lost
     pairs = np.array([(i, j) for i in range(24) for j in range(i + 1, min(i + 6, 24))])
@@ -487,7 +487,7 @@ def test_most_of_the_frame_is_what_is_left_of_it_and_not_of_what_was_left_before
 @pytest.mark.parametrize(("count", "by_parts", "trust"), [
     (10, 0.3, Trust.CHECK), (10, 0.12, Trust.GOOD), (20, 0.3, Trust.GOOD), (10, np.nan, Trust.GOOD),
 ])  # fmt: skip
-def test_parts_that_disagree_are_told_where_frames_are_too_few_to_look_for_what_stands_still(
+def test_parts_that_disagree_are_reported_where_frames_are_too_few_to_look_for_what_stands_still(
     count, by_parts, trust
 ):
     table, frames = solved([PairStatus.OK] * count)

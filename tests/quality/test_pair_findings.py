@@ -31,7 +31,7 @@ def tell(weights, names=NAMES):
     return [finding for finding in said.findings if finding.code == Reason.CHANNELS]
 
 
-def test_channels_that_agree_are_not_told():
+def test_channels_that_agree_are_not_reported():
     assert not tell([[0.5, 0.3, 0.2]] * 20)
     assert not tell([[1.0]] * 20, names=())
     assert not tell([[0.5, 0.3, 0.2]] * 20 + [[0.5, 0.5, 0]])
@@ -51,7 +51,7 @@ def test_a_channel_that_says_nothing_is_named():
 
 
 @pytest.mark.parametrize(("count", "trust"), [(4, Trust.CHECK), (15, Trust.UNRELIABLE)])
-def test_channels_that_contradict_each_other_without_a_majority_are_told(count, trust):
+def test_channels_that_contradict_each_other_without_a_majority_are_reported(count, trust):
     weights = [[0, 0, np.nan]] * count + [[0.5, 0.3, 0.2]] * (20 - count)
     found = tell(weights)[0]
     assert found.trust is trust

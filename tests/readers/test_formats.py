@@ -314,7 +314,7 @@ def test_pixel_sizes_that_are_none_are_not_known(tmp_path, scale, unit):
 
 
 @pytest.mark.parametrize("axes", [True, 3, None, {}, {"name": "t"}, 0.5, [], ""])
-def test_axes_that_are_none_are_told(tmp_path, axes):
+def test_axes_that_are_none_are_reported(tmp_path, axes):
     path = write_scale(tmp_path / "a.zarr", [1, 0.5, 0.5])
     group = zarr.open_group(path)
     group.attrs["multiscales"] = [group.attrs["multiscales"][0] | {"axes": axes}]

@@ -238,7 +238,7 @@ def test_what_leaves_too_little_is_refused(tmp_path, choice, words):
         locate_stack(str(tmp_path / "a.zarr"), **choice)
 
 
-def test_a_stack_that_shrank_is_told(tmp_path):
+def test_a_stack_that_shrank_is_reported(tmp_path):
     np.save(tmp_path / "a.npy", FLAT)
     spec = locate_stack(str(tmp_path / "a.npy"), frames="2:9")
     np.save(tmp_path / "a.npy", FLAT[:6])

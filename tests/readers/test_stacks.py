@@ -105,7 +105,7 @@ def table_of_wrong_inputs(folder):
     ]
 
 
-def test_wrong_inputs_are_told(tmp_path):
+def test_wrong_inputs_are_reported(tmp_path):
     for name, keys, words in table_of_wrong_inputs(tmp_path):
         with pytest.raises(InputError, match=words):
             locate_stack(str(tmp_path / name), **keys)

@@ -582,7 +582,7 @@ def test_moving_both_frames_changes_nothing(pair):
         ({"min_overlap": 1.5}, "min_overlap 1.5"),
     ],
 )
-def test_wrong_use_is_told(change, words):
+def test_wrong_use_is_reported(change, words):
     given = {"reference": rough(1, (8, 8)), "moving": rough(2, (8, 8))} | change
     for function in (steadystack.register_translation, steadystack.masked_ncc):
         with pytest.raises(ValueError, match=words):

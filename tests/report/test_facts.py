@@ -63,7 +63,7 @@ def names_of(shifts):
 
 
 @pytest.mark.usefixtures("without_drift")
-def test_the_farthest_node_is_told_and_drawn(shifts):
+def test_the_farthest_node_is_reported_and_drawn(shifts):
     local = with_local_shifts(shifts, make_off())
     told = "up to 1.50 ± 0.14 px from the shift of the frame: frame 4 at y 30, x 20, of 5 x 6 nodes"
     assert dict(list_facts(local))["local motion"] == told
@@ -110,7 +110,7 @@ def test_no_figure_of_local_motion_where_there_is_none(shifts, monkeypatch):
     assert dict(list_facts(flat))["local motion"] == told
 
 
-def test_turns_about_each_axis_are_told_where_they_are_known(shifts):
+def test_turns_about_each_axis_are_reported_where_they_are_known(shifts):
     assert not any("turn" in name for name, _ in list_facts(shifts))
     vector, std = (np.full((FRAMES, 2), np.nan) for _ in range(2))
     vector[:3], std[:3] = [[0, 0], [0.5, -1.25], [0.25, 0]], [[0, 0], [0.01, 0.02], [0.03, 0.04]]

@@ -88,7 +88,7 @@ def test_a_name_is_drawn_as_it_is(folder, tmp_path):
 
 
 @pytest.mark.parametrize("words", [["report"], ["check", "--picture", "seen.png"], ["preview"]])
-def test_a_full_disk_is_told_in_a_line(folder, words, monkeypatch):
+def test_a_full_disk_is_reported_in_a_line(folder, words, monkeypatch):
     def fill(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 

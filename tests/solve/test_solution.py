@@ -210,7 +210,7 @@ def test_without_cycles_pairs_are_taken_as_independent():
     np.testing.assert_allclose(found.shift_std, expected, rtol=1e-6)
 
 
-def test_the_held_frames_are_told():
+def test_the_held_frames_are_reported():
     assert solve_shifts(table(5, [(1, 2, 1.0), (3, 4, 7.0)]), anchor=0).anchors == (1, 3)
     assert solve_shifts(table(5, [(0, 1, 1.0), (3, 4, 7.0)]), anchor=4).anchors == (4, 0)
 

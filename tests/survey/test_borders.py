@@ -84,7 +84,7 @@ def test_the_dark_of_a_scene_that_drifts_is_not_taken_for_no_data(seed):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", ["field stop", "beam stop", "lost, the same", "lost, others"])
-def test_what_holds_no_data_is_told_with_its_share(kind, seed):
+def test_what_holds_no_data_is_reported_with_its_share(kind, seed):
     frames = spoil(drifting(seed, dark=False), kind, seed)
     assert find_in(frames) == {0: tuple(np.mean(frame == 0) for frame in frames)}
     dark = np.zeros(SHAPE, "u1")  # a frame of one value says nothing about the others

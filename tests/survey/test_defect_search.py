@@ -53,7 +53,7 @@ def test_of_a_camera_without_lines_none_are_found(seed, rate, hurried):
     assert not found.columns
 
 
-def test_of_a_scene_that_hardly_moves_nothing_can_be_told(hurried):
+def test_of_a_scene_that_hardly_moves_nothing_can_be_said(hurried):
     found, setup = look(lined_series(1, rate=0.003)[0])
     assert found.lined
     assert not found.rows + found.columns

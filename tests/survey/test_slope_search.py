@@ -30,7 +30,7 @@ def measure(frames):
 
 
 @pytest.mark.parametrize("seed", slow_but([1], [1, 2, 3, 4]))
-def test_shifts_that_grain_holds_back_are_told_with_their_share(seed):
+def test_shifts_that_grain_holds_back_are_reported_with_their_share(seed):
     frames, truth = make(seed, 0.3)
     found, effect = measure(frames)
     shift = found["frame_shift"].to_numpy()

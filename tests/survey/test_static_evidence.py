@@ -19,7 +19,7 @@ SIDE = 128
 
 @pytest.mark.parametrize("filters", [{}, {"low_pass": 3.0}, {"high_pass": 6.0}])
 @pytest.mark.parametrize("period", [8, 32])
-def test_a_wave_is_told_from_what_stands_still_by_how_far_it_moves(period, filters):
+def test_a_wave_is_distinguished_from_what_stands_still_by_how_far_it_moves(period, filters):
     """Of one wave the mean of the frames holds a share that is known in closed form."""
     rng = np.random.default_rng(period)
     shifts = rng.normal(0, 2, (12, 2))

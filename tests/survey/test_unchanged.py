@@ -80,7 +80,7 @@ def test_of_large_frames_the_middle_is_summed_up(monkeypatch):
     assert choose_region((1, 2**25))[1] == slice(2**23, 2**23 + 2**24)
 
 
-def test_a_frame_that_is_gone_is_told_and_one_that_cannot_be_read_is_not_judged(tmp_path):
+def test_a_frame_that_is_gone_is_reported_and_one_that_cannot_be_read_is_not_judged(tmp_path):
     path = tmp_path / "stack.zarr"
     stack = zarr.create_array(
         path, shape=(9, *SIZE), chunks=(1, *SIZE), dtype="u2", dimension_names=["t", "y", "x"]

@@ -168,7 +168,7 @@ def test_along_z_a_region_stays(drawn_on, tmp_path):
     assert new.input.region == ((1, 4), *REGION)
 
 
-def test_settings_that_are_gone_are_told(drawn_on):
+def test_settings_that_are_gone_are_reported(drawn_on):
     path, config, shown = drawn_on
     path.unlink()
     with pytest.raises(InputError, match=r"run\.yaml can no longer be read"):

@@ -62,7 +62,7 @@ def test_mask_and_region_are_those_of_the_settings(viewed):
         assert shown.get(name).translate == (0, 0)
 
 
-def test_a_frame_is_told_by_number_time_and_shift(viewed):
+def test_a_frame_is_described_by_number_time_and_shift(viewed):
     _, shifts, shown = viewed
     y, x = shifts["frame_shift"].to_numpy()[2]
     told = shown.describe_frame(2)
@@ -100,7 +100,7 @@ def change(path, name, **sections):
     return steadystack.load_config(other)
 
 
-def test_without_shifts_the_stack_is_shown_and_why_is_told(viewed):
+def test_without_shifts_the_stack_is_shown_and_why_is_reported(viewed):
     path = viewed[0]
     shown = find_shown(change(path, "other.yaml", output={"shifts": "none.zarr"}, mask=STILL))
     assert [layer.name for layer in shown.layers] == ["stack", "left out", "not valid", "region"]

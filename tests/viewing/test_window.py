@@ -59,7 +59,7 @@ print("closed")
 """
 
 
-def test_what_a_window_needs_is_told_before_anything_is_read(tmp_path, monkeypatch):
+def test_what_a_window_needs_is_reported_before_anything_is_read(tmp_path, monkeypatch):
     (tmp_path / "run.yaml").write_text("input: {path: none.zarr}")
     monkeypatch.setattr(window, "find_spec", lambda _: None)
     done = CliRunner().invoke(main, ["view", str(tmp_path / "run.yaml")])

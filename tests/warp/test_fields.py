@@ -186,7 +186,7 @@ def test_what_is_laid_somewhere_is_shown_there():
     np.testing.assert_allclose(laid - field.at_places(laid), places, atol=1e-5)
 
 
-def test_where_a_field_folds_no_place_is_told():
+def test_where_a_field_folds_no_place_is_reported():
     nodes = make_nodes(SHAPE, (2, 3))
     values = np.zeros((2, 3, 2))
     values[:, 1, 1], values[:, 2, 1] = 120, -120
