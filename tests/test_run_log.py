@@ -141,20 +141,20 @@ def test_a_stage_that_counts_nothing_is_reported_to_be_at_work(monkeypatch, capl
             inner = run_log._pace.get()
             for seconds in (14, 1, 14, 1):  # due after 10, told 5 later
                 clock.now += seconds
-                inner.tell_if_silent()
-                outer.tell_if_silent()
+                inner.log_if_silent()
+                outer.log_if_silent()
             assert told() == ["solving: at work for 0:00:15", "solving: at work for 0:00:30"]
             meter = run_log.StageMeter("", "frames")
             clock.now += 12
             meter(3, 9)
             clock.now += 14
-            inner.tell_if_silent()
+            inner.log_if_silent()
             assert told()[2:] == ["solving: 3 of 9 frames (33%)"]
         clock.now += 14
-        outer.tell_if_silent()
+        outer.log_if_silent()
         assert len(told()) == 3, "it was at work inside until 14 seconds ago"
         clock.now += 1
-        outer.tell_if_silent()
+        outer.log_if_silent()
     assert told()[3:] == ["running: at work for 0:01:11"]
 
 

@@ -129,7 +129,7 @@ def _is_line_of(name: str, line: str) -> bool:
     return after_time.startswith(f"{name} ") and level in logging.getLevelNamesMapping()
 
 
-_told_inside: ContextVar[list[float] | None] = ContextVar("told_inside", default=None)
+_inside_s: ContextVar[list[float] | None] = ContextVar("inside_s", default=None)
 
 
 class StagePace:
@@ -147,7 +147,7 @@ class StagePace:
         pause = min(max(MIN_INTERVAL_S, ELAPSED_FRACTION * (now - self.started)), MAX_INTERVAL_S)
         return now - self.last_line >= pause
 
-    def tell_if_silent(self) -> None:
+    def log_if_silent(self) -> None:
         """Log that the stage is running, if nothing was logged about it since a line was due."""
         now = time.monotonic()
         if not self.inside and self.is_due(now - WATCH_S):
@@ -166,20 +166,20 @@ def log_stage(name: str) -> Iterator[None]:
 
     While it counts nothing for long, a thread reports now and then that it is running.
     """
-    started, told_inside = time.monotonic(), list[float]()
-    outside, pace = _told_inside.get(), StagePace(name)
+    started, inside_s = time.monotonic(), list[float]()
+    outside, pace = _inside_s.get(), StagePace(name)
     around = _pace.get()
-    token, pace_token = _told_inside.set(told_inside), _pace.set(pace)
+    token, pace_token = _inside_s.set(inside_s), _pace.set(pace)
     try:
         with _watching(pace, around):
             yield
     finally:
         _pace.reset(pace_token)
-        _told_inside.reset(token)
+        _inside_s.reset(token)
         taken = time.monotonic() - started
         if outside is not None:
             outside.append(taken)
-    log.info("%s: %.2f s", name, taken - sum(told_inside))
+    log.info("%s: %.2f s", name, taken - sum(inside_s))
 
 
 @contextmanager
@@ -189,7 +189,7 @@ def _watching(pace: StagePace, around: StagePace | None) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(WATCH_S):
-            pace.tell_if_silent()
+            pace.log_if_silent()
 
     thread = threading.Thread(target=watch, name=f"watch {pace.stage}", daemon=True)
     if around is not None:
@@ -207,7 +207,7 @@ def _watching(pace: StagePace, around: StagePace | None) -> Iterator[None]:
             around.last_line = time.monotonic()
 
 
-def tell(line: str) -> None:
+def log_line(line: str) -> None:
     """Log a line on what begins; it is shown together with lines on progress."""
     meter_log.info("%s", line, extra={IN_STAGE: True})
 

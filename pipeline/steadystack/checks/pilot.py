@@ -32,7 +32,7 @@ from steadystack.model import (
 from steadystack.pairs import select_pairs, spread_evenly
 from steadystack.planning import Setup, bound_search, decide, leave_out_found
 from steadystack.register import CAN_BE_HELPED
-from steadystack.run_log import log_stage, tell
+from steadystack.run_log import log_line, log_stage
 from steadystack.solve import leave_out_strange_parts, solve_shifts
 from steadystack.survey import find_defects, find_field_of_view, find_lines, find_reach
 
@@ -105,7 +105,7 @@ def try_pairs(setup: Setup) -> tuple[Pilot, PairTable | None]:
     """
     with log_stage("pilot"):
         if len(setup.method.search.blocks) == 1:
-            tell("pilot: trying a few pairs, as a run does before measuring")
+            log_line("pilot: trying a few pairs, as a run does before measuring")
         reach = find_reach(setup)
         pilot, table = run_pilot(bound_search(setup, reach))
     return replace(pilot, reach=reach), table

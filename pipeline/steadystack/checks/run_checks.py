@@ -44,7 +44,7 @@ from steadystack.object_windows import measure_in_windows
 from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
 from steadystack.solve import leave_out_strange_parts, solve_shifts
-from steadystack.survey import measure_repeats, tell_separable
+from steadystack.survey import add_separable, measure_repeats
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ def _add_separable_share(
     frames = spread_evenly(np.flatnonzero(has_shift(shifts)), SEPARATED)
     method = replace(crop_to_middle(setup.method), fixed_pattern=None)
     sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))
-    return tell_separable(found, sample, shifts[frames])
+    return add_separable(found, sample, shifts[frames])
 
 
 def _add_repeats(

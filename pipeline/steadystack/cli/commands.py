@@ -29,9 +29,9 @@ from steadystack.cli.outcomes import (
     exit_if_failed,
     format_usable,
     print_table,
+    report_no_table,
     reporting_errors,
     run_each,
-    tell_of_no_table,
 )
 from steadystack.cli.view_command import view
 from steadystack.config import Config, load_config
@@ -131,7 +131,7 @@ def run(config: str, overwrite: bool, share: str | None, scheduler_file: str | N
             run_each(settings, inputs, "run", overwrite=overwrite, progress=progress)
             return
         single = get_only_input(inputs)
-        tell_of_no_table(single, config)
+        report_no_table(single, config)
         shifts = stages.run(single, overwrite=overwrite, progress=progress)
     conclude(single, shifts, time.monotonic() - started)
 

@@ -175,7 +175,7 @@ def run_each(
             else f"{outcome.name}: {outcome.status}: {outcome.verdict}"
         )
 
-    outcomes = stages.run_all(settings, command, inputs=inputs, told=print_outcome, **options)
+    outcomes = stages.run_all(settings, command, inputs=inputs, on_outcome=print_outcome, **options)
     counts = Counter(outcome.status for outcome in outcomes)
     counts_by_status = ", ".join(f"{count} {status}" for status, count in counts.items())
     table = f" -> {settings.output.summary}" if command in stages.TABLED else ""
@@ -185,8 +185,8 @@ def run_each(
             sys.exit(code)
 
 
-def tell_of_no_table(single: Config, config: str) -> None:
-    """Tell who set output.summary that one input has no table; `config` is the settings file."""
+def report_no_table(single: Config, config: str) -> None:
+    """Say, if output.summary is set, that one input has no table; `config` is the settings file."""
     usual = type(single.output).model_fields["summary"].default
     if single.output.summary != make_absolute(usual, Path(config).parent):
         echo(

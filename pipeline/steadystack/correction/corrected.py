@@ -303,11 +303,11 @@ def _describe(
         "box": asdict(plan.box),
         "common": asdict(common) if common else None,
         "blank": np.flatnonzero(np.isnan(movements.shift).any(axis=1)).tolist(),
-        **_tell_times(source.time),
+        **_describe_times(source.time),
     }
 
 
-def _tell_times(time: tuple[Sequence[float], str] | None) -> dict[str, Any]:
+def _describe_times(time: tuple[Sequence[float], str] | None) -> dict[str, Any]:
     """The times of unevenly spaced frames, which OME-Zarr cannot store; None: unknown."""
     if time is None or _is_even(time[0]):
         return {}

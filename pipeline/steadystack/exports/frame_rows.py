@@ -46,7 +46,7 @@ def make_frame_rows(
         if files is not None:
             row["file"] = files[frame]
         if "time" in shifts.coords:
-            row["time"] = _tell_time(shifts["time"].to_numpy()[frame])
+            row["time"] = _format_time(shifts["time"].to_numpy()[frame])
         row["status"] = str(FrameStatus.from_code(int(shifts["frame_status"][frame])))
         row["component"] = int(shifts["component"][frame])
         for name, numbers in (
@@ -70,7 +70,7 @@ def make_frame_rows(
     return rows
 
 
-def _tell_time(time: np.datetime64 | np.floating[Any]) -> str | float | None:
+def _format_time(time: np.datetime64 | np.floating[Any]) -> str | float | None:
     """A date as ISO 8601 text, or a number; None if not known."""
     if np.isnat(time) if isinstance(time, np.datetime64) else not np.isfinite(time):
         return None

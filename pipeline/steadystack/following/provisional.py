@@ -109,7 +109,7 @@ class ProvisionalShifts:
         else:
             self.table.frame_read_status[frame] = read_status(setup, frame).code
         self._solved = self._solve(setup)
-        return self._tell(frame, is_first=not references)
+        return self._make_estimate(frame, is_first=not references)
 
     def forget(self, frame: int) -> None:
         """Drop a frame's results, to measure it again."""
@@ -118,7 +118,7 @@ class ProvisionalShifts:
         self._held = HeldFrames()
         self.table.frame_read_status[frame] = FrameStatus.UNMEASURED.code
 
-    def _tell(self, frame: int, is_first: bool) -> Estimate:
+    def _make_estimate(self, frame: int, is_first: bool) -> Estimate:
         solved, status = self._solved, FrameStatus.from_code(self._solved.status[frame])
         assert isinstance(status, FrameStatus)
         if solved.component[frame] != NO_COMPONENT:

@@ -113,19 +113,19 @@ def _make_dataset(
         ("pair_reference", "index of the mean that stays in place"),
         ("pair_moving", "index of the mean that is moved"),
     ):
-        variables[name] = (*variables[name][:2], tell(meaning))
+        variables[name] = (*variables[name][:2], label(meaning))
     variables["pixel_size"] = first["pixel_size"].variable
     status = graph.solved["frame_status"].attrs
     about: dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]] = {
-        "mean_component": (("mean",), graph.component, tell("connected part of its series")),
-        "mean_frames": (("mean",), graph.frames, tell("number of frames in the mean")),
+        "mean_component": (("mean",), graph.component, label("connected part of its series")),
+        "mean_frames": (("mean",), graph.frames, label("number of frames in the mean")),
         "mean_status": (("mean",), graph.status, status),
-        "mean_offset": (("mean", "axis"), graph.offset, tell(
+        "mean_offset": (("mean", "axis"), graph.offset, label(
             "offset added to the shifts of the part; NaN: it was not joined", "pixel")),
-        "mean_offset_std": (("mean", "axis"), graph.std, tell(
+        "mean_offset_std": (("mean", "axis"), graph.std, label(
             "standard deviation of the offset, relative to the mean of the part that keeps its "
             "shifts; included in frame_shift_std", "pixel")),
-        "mean_offset_covariance": (("mean", "of_mean", "axis"), graph.covariance, tell(
+        "mean_offset_covariance": (("mean", "of_mean", "axis"), graph.covariance, label(
             "covariance of the offsets of two parts", "pixel2")),
     }  # fmt: skip
     names = [one.name for one in series]
@@ -134,8 +134,8 @@ def _make_dataset(
         "axis": axes.variable,
         "frame": ("frame", np.concatenate([moved[name]["frame"].to_numpy() for name in names]),
                   first["frame"].attrs),
-        "series": ("frame", np.repeat(np.array(names), counts), tell("name of its series")),
-        "mean_series": ("mean", np.array(names)[graph.series], tell("name of its series")),
+        "series": ("frame", np.repeat(np.array(names), counts), label("name of its series")),
+        "mean_series": ("mean", np.array(names)[graph.series], label("name of its series")),
     }  # fmt: skip
     time = _join_times([moved[name] for name in names], counts)
     if time is not None:
@@ -152,7 +152,7 @@ def _make_dataset(
     return add_digests(xr.Dataset(variables | about, coordinates, attributes))
 
 
-def tell(meaning: str, unit: str = "") -> dict[str, str]:
+def label(meaning: str, unit: str = "") -> dict[str, str]:
     """The attributes of a variable."""
     return {"long_name": meaning} | ({"units": unit} if unit else {})
 
@@ -219,7 +219,7 @@ def _judge(
         mine = graph.series == number
         if not joined[mine].all():
             trust = Trust.CHECK if len(set(graph.series[joined])) > 1 else Trust.UNRELIABLE
-            yield Finding(trust, Reason.SERIES_NOT_JOINED, _tell_lost(one, graph, number))
+            yield Finding(trust, Reason.SERIES_NOT_JOINED, _describe_lost(one, graph, number))
     turning = list(_report_turning(series, graph))
     for finding in Verdict.read(graph.solved.attrs).findings:
         if finding.code in OF_MEANS and not (turning and finding.code is Reason.TURNING):
@@ -242,7 +242,7 @@ def _report_turning(series: Sequence[SolvedSeries], graph: MeanGraph) -> Iterato
     )
 
 
-def _tell_lost(series: SolvedSeries, graph: MeanGraph, number: int) -> str:
+def _describe_lost(series: SolvedSeries, graph: MeanGraph, number: int) -> str:
     """Describe which part of a series was not found in the others, and why."""
     fits = graph.make_outcome(number, "").fits
     lost = [fit.status for fit in fits if not fit.is_known]

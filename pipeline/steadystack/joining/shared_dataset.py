@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from steadystack.dataset import add_digests
 from steadystack.joining.finished import SolvedSeries
-from steadystack.joining.joined_shifts import JoinedSeries, describe_run, tell
+from steadystack.joining.joined_shifts import JoinedSeries, describe_run, label
 from steadystack.joining.shared_drift import SharedDrift, list_parts, solve_shared_drift
 from steadystack.model import (
     JOINED,
@@ -67,7 +67,7 @@ def join_shared_drift(series: Sequence[SolvedSeries], path: str = "") -> JoinedS
     coordinates: dict[str, Any] = {
         "axis": own[0]["axis"].variable,
         "frame": own[0]["frame"].variable,
-        "series": ("series", [one.name for one in series], tell("name of the series")),
+        "series": ("series", [one.name for one in series], label("name of the series")),
     }
     if "time" in own[0].coords:
         coordinates["time"] = own[0]["time"].variable
@@ -112,20 +112,20 @@ def _describe_positions(
 ) -> dict[str, tuple[tuple[str, ...], Any, dict[str, str]]]:
     """The variables on positions in the joined dataset."""
     return {
-        "series_residual": (("series", "frame", "axis"), drift.residual, tell(
+        "series_residual": (("series", "frame", "axis"), drift.residual, label(
             "shift of the series, up to a constant of its own, minus the shared drift; where the "
             "shared drift is not known in any frame, minus the median of the series; NaN: it has "
             "no shift",
             "pixel")),
-        "series_weight": (("series", "frame"), drift.weight, tell(
+        "series_weight": (("series", "frame"), drift.weight, label(
             "weight of the series in the shared drift of the frame, 0 to 1")),
-        "series_contradicts": (("series", "frame"), drift.contradicts.astype(np.int8), tell(
+        "series_contradicts": (("series", "frame"), drift.contradicts.astype(np.int8), label(
             "1: in this frame the series contradicts others, and is not used")),
-        "series_agrees": (("series",), drift.agrees.astype(np.int8), tell(
+        "series_agrees": (("series",), drift.agrees.astype(np.int8), label(
             "0: the series goes its own way, and is not used in any frame")),
-        "series_rms": (("series",), drift.rms, tell(
+        "series_rms": (("series",), drift.rms, label(
             "root mean square length of series_residual, where others also have a shift", "pixel")),
-        "series_excess": (("series",), drift.excess, tell(
+        "series_excess": (("series",), drift.excess, label(
             "root mean square of series_residual divided by the stated error")),
     }  # fmt: skip
 
@@ -210,12 +210,12 @@ def _judge(
         yield None, Finding(trust, Reason.LOST_FRAMES, words)
     for position in range(len(series)):
         name = series[position].name
-        told = _tell_own_drift(name, drift, position)
+        told = _describe_own_drift(name, drift, position)
         if told is not None:
             yield name, Finding(Trust.CHECK, Reason.OWN_DRIFT, told)
 
 
-def _tell_own_drift(name: str, drift: SharedDrift, position: int) -> str | None:
+def _describe_own_drift(name: str, drift: SharedDrift, position: int) -> str | None:
     """Describe how a position contradicts the others; None: it does not."""
     fights, count = (int(one[position].sum()) for one in (drift.contradicts, drift.has_shift))
     where = f"it contradicts others in {fights} of its {count} frames"

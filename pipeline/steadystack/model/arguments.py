@@ -99,14 +99,14 @@ def as_settings(values: Any) -> Any:
     return values.tolist() if isinstance(values, np.ndarray | np.generic) else values
 
 
-def as_stack(stack: Any, *, planes_told: bool = True) -> xr.DataArray:
+def as_stack(stack: Any, *, planes_certain: bool = True) -> xr.DataArray:
     """A stack from a DataArray, or from an array with the axes t, [z,] y, x; a lazy one stays lazy.
 
     Parameters
     ----------
-    planes_told : whether it is certain that an array with four axes has planes; otherwise one with
-        2 to `MOST_CHANNELS` entries where planes or columns would be is refused: channels read as
-        planes give meaningless shifts without an error, and so few planes are rare
+    planes_certain : whether it is certain that an array with four axes has planes; otherwise one
+        with 2 to `MOST_CHANNELS` entries where planes or columns would be is refused: channels read
+        as planes give meaningless shifts without an error, and so few planes are rare
     """
     import xarray as xr
 
@@ -126,7 +126,7 @@ def as_stack(stack: Any, *, planes_told: bool = True) -> xr.DataArray:
     if values.ndim not in (3, 4):
         named = ": a DataArray with named dims may have more" if values.ndim > 4 else ""
         raise InputError(f"a stack has 3 or 4 axes (t, [z,] y, x), not {values.ndim}{named}")
-    if values.ndim == 4 and not planes_told:
+    if values.ndim == 4 and not planes_certain:
         _refuse_channels(values.shape)
     return xr.DataArray(values, dims=("t", *("z", "y", "x")[4 - values.ndim :]))
 

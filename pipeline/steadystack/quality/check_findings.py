@@ -147,17 +147,18 @@ def advise_on_probes(
     advice: AdviceSettings,
     sharpness: SharpnessCheck | None = None,
     *,
-    is_told: bool = False,
+    is_reported: bool = False,
 ) -> Iterator[Finding]:
     """Report probe pairs that contradict the shifts; up to five findings.
 
     If the mean of the frames gets sharper by moving them, the verdict is "check" at worst, as a
-    changing scene differs in distant frames. `is_told` suppresses the finding that shifts depend on
-    one part, because it was reported before.
+    changing scene differs in distant frames. `is_reported`: that shifts depend on one part was
+    reported before, and is not again.
     """
     if probes is None:
         return
     worst = _choose_worst(sharpness)
+    needs_one_part = probes.lost > LOST_WITHOUT_ONE and probes.lost_next < LOST_WITHOUT_NEXT
     if decides_alone(probes):
         yield Finding(
             worst,
@@ -166,7 +167,7 @@ def advise_on_probes(
             f"{probes.part_pull:.2f} px, {probes.part_excess:.1f} times the stated error (a "
             f"label, dirt, an object?): {advice.masking}",
         )
-    elif probes.lost > LOST_WITHOUT_ONE and probes.lost_next < LOST_WITHOUT_NEXT and not is_told:
+    elif needs_one_part and not is_reported:
         yield Finding(
             Trust.CHECK,
             Reason.ONE_PART,

@@ -114,7 +114,7 @@ def judge_series(
     outvoted = []
     if not decides_alone(probes) and not frames.parts_left_out:  # those are named elsewhere
         outvoted = list(advise_on_majority(majority, frames.shift.shape[1], advice, sharpness))
-    is_told = bool(outvoted) or (parts is not None and parts.is_all)
+    is_reported = bool(outvoted) or (parts is not None and parts.is_all)
     strange = list(advise_on_moving_parts(motion, advice, len(frames.parts_left_out)))
     still = list(advise_on_fixed_pattern(fixed_pattern, advice))
     blurred = [] if still else list(advise_on_sharpness(sharpness, advice))  # sharp where still
@@ -135,7 +135,7 @@ def judge_series(
         *find_unknown_motion(choice),
         *still,
         *outvoted,
-        *advise_on_probes(probes, advice, sharpness, is_told=is_told),
+        *advise_on_probes(probes, advice, sharpness, is_reported=is_reported),
         *blurred,
         *_find_lost_frames(pairs, frames, advice),
         *_find_dissimilar_frames(frames),

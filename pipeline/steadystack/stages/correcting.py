@@ -156,7 +156,7 @@ def average_solved(
     check_solved(setup, shifts)
     mean = _add_checksums(setup, plan_steady_mean(setup, shifts), overwrite)
     options = {"overwrite": overwrite, "may_replace": may_replace}
-    write_mean(mean, client, progress=tell_in_log(progress), **options)
+    write_mean(mean, client, progress=log_progress(progress), **options)
     target = mean.work.target
     return Summary(
         path=mean.path,
@@ -170,16 +170,16 @@ def average_solved(
     )
 
 
-def tell_in_log(progress: Progress | None, unit: str = "tasks") -> Progress:
+def log_progress(progress: Progress | None, unit: str = "tasks") -> Progress:
     """Report progress in the log, too."""
     meter = StageMeter("", unit)
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         meter(done, total)
         if progress is not None:
             progress(done, total)
 
-    return tell
+    return report
 
 
 def check_solved(setup: Setup, shifts: xr.Dataset) -> None:
@@ -205,7 +205,7 @@ def correct_solved(
     path = str(setup.config.output.corrected)
     check_solved(setup, shifts)
     options: dict[str, Any] = {"overwrite": overwrite, "may_replace": may_replace}
-    options["progress"] = tell_in_log(progress)
+    options["progress"] = log_progress(progress)
     kept = None if overwrite else _find_kept(setup, shifts)
     stack = _add_checksums(setup, plan_stack(setup, shifts, kept), overwrite)
     if stack.before is not None and stack.before.digest != stack.work.target.digest:

@@ -259,7 +259,7 @@ def estimate_shifts(
         object_mask=object_mask,
     )
     config = make_config(as_settings(settings))
-    source = ArrayFrames.checked(as_stack(stack, planes_told=False), mask)
+    source = ArrayFrames.checked(as_stack(stack, planes_certain=False), mask)
     digest_camera_images(config, source.frame_shape)
     expected = convert_initial_shifts(
         initial_shifts, source.axes, source.frame_count, *source.pixel_size

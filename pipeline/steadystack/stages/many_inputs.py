@@ -63,11 +63,11 @@ def run_all(
     overwrite: bool = False,
     progress: Progress | None = None,
     inputs: Mapping[str, Config] | None = None,
-    told: Callable[[Outcome], None] = lambda outcome: None,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """Run every input of the settings, one after the other; if one fails, the others still run.
 
-    Each continues where an earlier run stopped. After every input, `told` is called with its
+    Each continues where an earlier run stopped. After every input, `on_outcome` is called with its
     outcome, and the table `output.summary` is rewritten if shifts are made; if that fails, for
     example because somebody edited it meanwhile, the error is raised after the last input. Problems
     that concern all inputs raise InputError before the first one. `command` is the stage to run;
@@ -99,7 +99,7 @@ def run_all(
             outcomes.append(outcome)
             if command in TABLED:
                 unwritten = _tabulate(config, outcomes)
-            told(outcome)
+            on_outcome(outcome)
     if unwritten is not None:
         raise unwritten
     return outcomes

@@ -78,7 +78,7 @@ from steadystack.report import (
     save_page,
 )
 from steadystack.run_log import read_log_lines
-from steadystack.stages.correcting import Progress, Summary, check_solved, tell_in_log
+from steadystack.stages.correcting import Progress, Summary, check_solved, log_progress
 from steadystack.stages.results import add_camera_images
 from steadystack.stages.solving import name_state
 from steadystack.warp import AnyMotion, Box, LocalField
@@ -224,7 +224,7 @@ def film_solved(
         client,
         overwrite=overwrite,
         may_replace=may_replace,
-        progress=tell_in_log(progress, "frames"),
+        progress=log_progress(progress, "frames"),
     )
     count, shape = len(movie.captions), movie.make_page().shape
     return Summary(

@@ -5,12 +5,13 @@ from .field_search import find_field_of_view
 from .object_tracing import follow_object
 from .reach import average_boxes, choose_reach, find_coarse_shift, find_reach
 from .slope_search import measure_slopes
-from .static_evidence import has_little_detail, is_explained, is_left_behind, tell_separable
+from .static_evidence import add_separable, has_little_detail, is_explained, is_left_behind
 from .unchanged import FrameSums
 
 __all__ = [
     "Border",
     "FrameSums",
+    "add_separable",
     "average_boxes",
     "choose_reach",
     "find_coarse_shift",
@@ -29,5 +30,4 @@ __all__ = [
     "measure_repeats",
     "measure_slopes",
     "measure_unexplained",
-    "tell_separable",
 ]

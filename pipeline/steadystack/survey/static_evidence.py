@@ -94,7 +94,7 @@ def has_little_detail(sample: Sample, shifts: NDArray[np.float64]) -> bool:
     return True
 
 
-def tell_separable(
+def add_separable(
     effect: FixedPatternEffect | None, sample: Sample, shifts: NDArray[np.float64]
 ) -> FixedPatternEffect | None:
     """Add to an effect the share of the scene that an estimated fixed pattern cannot absorb.

@@ -30,13 +30,13 @@ HELP = (
 INSTALL = "pip install 'steadystack[napari]'"
 
 
-def view(config: Config, told: Callable[[str], None] = print) -> None:
+def view(config: Config, report: Callable[[str], None] = print) -> None:
     """Show a run in napari until its window is closed.
 
     Parameters
     ----------
     config : the settings of one input, out of a file
-    told : called with lines: why something is not shown, and what was saved
+    report : called with lines: why something is not shown, and what was saved
 
     Raises
     ------
@@ -47,8 +47,8 @@ def view(config: Config, told: Callable[[str], None] = print) -> None:
     config = resolve_only_input(config)
     shown = find_shown(config)
     for note in shown.notes:
-        told(note)
-    open_window(shown, partial(save_drawn, config, shown), told)
+        report(note)
+    open_window(shown, partial(save_drawn, config, shown), report)
     import napari
 
     napari.run()
@@ -69,7 +69,7 @@ def check_window() -> None:
 def open_window(
     shown: Shown,
     save: Callable[..., list[str]],
-    told: Callable[[str], None],
+    report: Callable[[str], None],
     *,
     show: bool = True,
 ) -> Any:
@@ -79,7 +79,7 @@ def open_window(
     ----------
     shown : the layers
     save : called with the shapes of the region and the labels that are painted; gives lines
-    told : called with these lines
+    report : called with these lines
     show : whether the window is seen
 
     Raises
@@ -102,7 +102,7 @@ def open_window(
         )
     add_layers(viewer, shown)
     follow_frames(viewer, shown)
-    _add_button(viewer, save, told)
+    _add_button(viewer, save, report)
     return viewer
 
 
@@ -147,7 +147,7 @@ def read_drawn(viewer: Any) -> tuple[list[Any], Any]:
     return shapes, viewer.layers[NOT_VALID].data if NOT_VALID in names else None
 
 
-def _add_button(viewer: Any, save: Callable[..., list[str]], told: Callable[[str], None]) -> None:
+def _add_button(viewer: Any, save: Callable[..., list[str]], report: Callable[[str], None]) -> None:
     from magicgui.widgets import Container, Label, PushButton
 
     button, answer = PushButton(text="save as settings"), Label(value=HELP)
@@ -158,7 +158,7 @@ def _add_button(viewer: Any, save: Callable[..., list[str]], told: Callable[[str
         except InputError as error:
             lines = [f"not saved: {error}"]
         for line in lines:
-            told(line)
+            report(line)
         answer.value = "\n".join(lines)
 
     button.changed.connect(press)
