@@ -182,7 +182,7 @@ def test_what_is_no_shifts_dataset_is_reported(frames, solved):
         plot.drift(shifts_of(TRUTH), Figure().subplots())
     with pytest.raises(InputError, match="has no pair_reference"):
         plot.residuals(shifts_of(TRUTH), Figure().subplots())
-    with pytest.raises(InputError, match="neither lag nor matrix"):
+    with pytest.raises(InputError, match="neither separation nor matrix"):
         plot.residuals(solved, Figure().subplots(), kind="map")
     assert plot.pairs(unsolved(solved), Figure().subplots()).has_data()
 

@@ -158,7 +158,10 @@ TOP_PERCENT = 99.0
 
 
 def residuals(
-    shifts: xr.Dataset, ax: Axes | None = None, *, kind: Literal["lag", "matrix"] = "lag"
+    shifts: xr.Dataset,
+    ax: Axes | None = None,
+    *,
+    kind: Literal["separation", "matrix"] = "separation",
 ) -> Axes:
     """Draw residuals: the shift of every pair minus that of the solution.
 
@@ -166,9 +169,9 @@ def residuals(
     ----------
     shifts : a solved shifts dataset
     ax : axes to draw on; None: the current ones
-    kind : "lag" draws them over the lag, moving - reference; "matrix" draws their size over
-        reference and moving (or over reference and lag if all pairs are close), with separate
-        colours for rejected pairs and pairs without a shift
+    kind : "separation" draws them over moving - reference; "matrix" draws their size over reference
+        and moving (or over reference and separation if all pairs are close), with separate colours
+        for rejected pairs and pairs without a shift
 
     Returns
     -------
@@ -179,8 +182,8 @@ def residuals(
     InputError
         For anything other than a solved shifts dataset.
     """
-    if kind not in ("lag", "matrix"):
-        raise InputError(f"kind {kind!r} is neither lag nor matrix")
+    if kind not in ("separation", "matrix"):
+        raise InputError(f"kind {kind!r} is neither separation nor matrix")
     shifts = as_shifts(shifts, *ENDS, "pair_residual", "pair_count")
     ax = get_axes(ax)
     return _draw_matrix(shifts, ax) if kind == "matrix" else _draw_over_separations(shifts, ax)
@@ -212,13 +215,20 @@ def pairs(shifts: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 def _draw_over_separations(shifts: xr.Dataset, ax: Axes) -> Axes:
     """Draw the residuals of every pair over its separation, moving - reference."""
-    lag = (shifts["pair_moving"] - shifts["pair_reference"]).to_numpy()
+    separation = (shifts["pair_moving"] - shifts["pair_reference"]).to_numpy()
     is_rejected = shifts["pair_status"].to_numpy() == PairStatus.REJECTED.code
-    raster = len(lag) > MOST_MARKS
+    raster = len(separation) > MOST_MARKS
     for axis, name in enumerate(map(str, shifts["axis"].to_numpy())):
         residual = np.where(is_rejected, np.nan, shifts["pair_residual"].to_numpy()[:, axis])
         ax.plot(
-            lag, residual, ".", ms=3, alpha=0.5, color=COLOURS[name], label=name, rasterized=raster
+            separation,
+            residual,
+            ".",
+            ms=3,
+            alpha=0.5,
+            color=COLOURS[name],
+            label=name,
+            rasterized=raster,
         )
     note = f", {is_rejected.sum()} rejected (not shown)" if is_rejected.any() else ""
     usable = int(shifts["pair_count"].to_numpy().sum()) // 2
@@ -227,7 +237,7 @@ def _draw_over_separations(shifts: xr.Dataset, ax: Axes) -> Axes:
     ax.set(
         xlabel="moving - reference / frames",
         ylabel="residual / px",
-        title=f"{usable} of {len(lag)} pairs are usable{note}",
+        title=f"{usable} of {len(separation)} pairs are usable{note}",
     )
     return ax
 
@@ -237,10 +247,10 @@ def _draw_matrix(shifts: xr.Dataset, ax: Axes) -> Axes:
     from matplotlib.colors import ListedColormap
 
     reference, moving = (shifts[f"pair_{end}"].to_numpy() for end in ("reference", "moving"))
-    lag = moving - reference
-    is_near = len(lag) > 0 and np.abs(lag).max() * 4 < shifts.sizes["frame"]
+    separation = moving - reference
+    is_near = len(separation) > 0 and np.abs(separation).max() * 4 < shifts.sizes["frame"]
     ordinate, label = (
-        (lag, "moving - reference / frames") if is_near else (moving, "moving / frame")
+        (separation, "moving - reference / frames") if is_near else (moving, "moving / frame")
     )
     status = shifts["pair_status"].to_numpy()
     is_ok, is_rejected = status == PairStatus.OK.code, status == PairStatus.REJECTED.code
@@ -254,7 +264,7 @@ def _draw_matrix(shifts: xr.Dataset, ax: Axes) -> Axes:
         cmap="viridis", vmin=0, vmax=largest_colour or 1.0,
     )  # fmt: skip
     for rows, colour in ((~is_ok & ~is_rejected, WORSE), (is_rejected, BAD)):
-        marks = _find_largest(cells, np.ones(len(lag)), rows)
+        marks = _find_largest(cells, np.ones(len(separation)), rows)
         ax.imshow(
             marks, origin="lower", extent=extent, aspect="auto", interpolation="nearest",
             cmap=ListedColormap([colour]),
