@@ -45,7 +45,7 @@ OTHERS = {
         "separable_share", "repeated",
     },
     "local_motion": {
-        "pairs", "parts", "moving", "where", "linear", "still", "still_where", "suits", "far",
+        "pairs", "parts", "moving", "where", "linear", "still", "still_where", "suits",
     },
     "mask_check": {"valid", "inverted", "far_value", "far_share"},
     "probe_check": {
@@ -105,9 +105,10 @@ def test_settings_of_filters_are_those_of_the_stack(before, after):
 
 
 def test_lengths_in_mappings_and_lists_are_multiplied_and_unknown_ones_stay_unknown():
-    strengths = UnmodelledMotion({"rotation": Strength(0.4, 0.1), "scale": Strength(0.0, 0.2)})
-    assert enlarged("unmodelled_motion", strengths) == {
-        "strengths": {"rotation": {"size": 2.0, "std": 0.5}, "scale": {"size": 0.0, "std": 1.0}}
+    strengths = {"rotation": Strength(0.4, 0.1), "scale": Strength(0.0, 0.2)}
+    assert enlarged("unmodelled_motion", UnmodelledMotion(strengths, least=0.2)) == {
+        "strengths": {"rotation": {"size": 2.0, "std": 0.5}, "scale": {"size": 0.0, "std": 1.0}},
+        "least": 1.0,
     }
     turning = ChannelTurning((None, 1.2, None, 0.0))
     assert enlarged("channel_turning", turning) == {"sizes": [None, 6.0, None, 0.0]}

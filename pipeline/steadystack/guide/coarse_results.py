@@ -30,7 +30,7 @@ LENGTHS = {
     "mask_check": ("taken_moves",),
     "probe_check": ("off", "part_pull", "detail_pull", "coarse_pull", "coarse_moves"),
     "majority_check": ("off_all", "off_majority"),
-    "unmodelled_motion": ("strengths",),
+    "unmodelled_motion": ("strengths", "least"),
     "channel_turning": ("sizes",),
 }
 LENGTHS_ALONG_Z = {"probe_check": ("plane_pull", "plane_moves")}
