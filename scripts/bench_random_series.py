@@ -3,6 +3,7 @@
     python scripts/bench_random_series.py [--first 0] [--count 150] [--faults NAME ...] [--list]
                                           [--columns 0.3] [--step 1]
     python scripts/bench_random_series.py --long [--count 3]
+    python scripts/bench_random_series.py --linear [--first 0] [--count 150]
 
 Each member of `random_series` is measured with `estimate_shifts(frames, mask=...)`.
 Errors are those of frames that show the scene, relative to the anchor, frame 0, as what is stated
@@ -15,6 +16,9 @@ from 2000 on may be used to set something; 150 to 299 and odd ones from 2000 on 
 scene (of the frames, where noise is of photons).
 
 With --long, members are 1000 frames over which features live 200 frames each.
+
+With --linear, frames also rotate, grow or shear, and are solved as shifts; the table is of the
+verdicts, and whether the motion was reported, by how far the corners move.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import json
 import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -170,6 +175,17 @@ def _print_reasons(outcomes: list[Outcome]) -> None:
         print(f"| {reason} | {' | '.join(map(str, cells))} |")
 
 
+def print_linear(outcomes: list[Outcome]) -> None:
+    """How often frames that rotate, grow or shear were good, and how often that was reported."""
+    print("\n| corners move by | members | good | check | unreliable | `turning` |")
+    print("|---|---|---|---|---|---|")
+    for low, high in pairwise((0, 1, 2, 4, 8, 40)):
+        some = [outcome for outcome in outcomes if low <= outcome.series.corners < high]
+        verdicts = [sum(one.verdict == verdict for one in some) for verdict in VERDICTS]
+        told = sum(any(r.startswith("turning") for r in one.reasons) for one in some)
+        print(f"| {low} to {high} px | {len(some)} | {' | '.join(map(str, verdicts))} | {told} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -183,6 +199,7 @@ def main() -> None:
     )
     parser.add_argument("--columns", type=float, default=0.0)
     parser.add_argument("--long", action="store_true")
+    parser.add_argument("--linear", action="store_true")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     only = arguments.faults
@@ -190,7 +207,10 @@ def main() -> None:
         only = [name for name in only if name != "none"]
     outcomes, seed = [], arguments.first
     while len(outcomes) < arguments.count:
-        series = make_long_series(seed) if arguments.long else make_series(seed, only)
+        if arguments.long:
+            series = make_long_series(seed)
+        else:
+            series = make_series(seed, only, linear=arguments.linear)
         if arguments.columns:
             add_columns(series, arguments.columns, seed)
         if not arguments.with_any or series.faults:
@@ -198,7 +218,10 @@ def main() -> None:
             if arguments.list:
                 print(outcomes[-1].describe(), flush=True)
         seed += arguments.step
-    print_tables(outcomes)
+    if arguments.linear:
+        print_linear(outcomes)
+    else:
+        print_tables(outcomes)
 
 
 if __name__ == "__main__":

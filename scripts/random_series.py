@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
+from scipy import linalg, ndimage
 
 FINE = 3  # points of a canvas per pixel
 MARGIN = 70  # pixels of a canvas around a frame
@@ -123,6 +123,7 @@ class Series:
     shift : (frames, 2), what lays each frame on the first; NaN where a frame shows no scene
     mask : True = valid, or None
     faults : name and strength of each
+    corners : by how much more than the middle the corners of a frame move in the series, pixels
     """
 
     frames: np.ndarray
@@ -132,6 +133,7 @@ class Series:
     path: str
     noise: str
     faults: dict[str, float] = field(default_factory=dict)
+    corners: float = 0.0
 
 
 class Camera:
@@ -145,7 +147,8 @@ class Camera:
         self.path = draw_path(self.path_kind, rng, self.count)
         self.canvas_side = FINE * (self.side + 2 * MARGIN)
         self.scene = self.draw(self.kind)
-        self.turns = np.zeros(self.count)
+        self.linear = np.tile(np.eye(2), (self.count, 1, 1))  # about the middle
+        self.corners = 0.0
         self.exposures = np.zeros((self.count, 2))  # how far the scene moves while it is exposed
         self.mask: np.ndarray | None = None
         self.bad = np.zeros(self.count, bool)
@@ -161,7 +164,7 @@ class Camera:
         here = np.indices((self.side, self.side)) - (self.side - 1) / 2
         frames = []
         for t in range(self.count):
-            turned = rotate(here, self.turns[t]) + (self.side - 1) / 2
+            turned = np.einsum("ij,jyx->iyx", self.linear[t], here) + (self.side - 1) / 2
             steps = np.linspace(-0.5, 0.5, 5) if self.exposures[t].any() else [0.0]
             views = [
                 layer.view(turned + (path[t] + step * self.exposures[t])[:, None, None])
@@ -176,18 +179,32 @@ class Camera:
         return (image - image.mean()) / image.std()
 
 
-def rotate(places: np.ndarray, angle: float) -> np.ndarray:
-    cosine, sine = np.cos(angle), np.sin(angle)
-    return np.stack([cosine * places[0] - sine * places[1], sine * places[0] + cosine * places[1]])
-
-
+LINEAR = {
+    "rotation": np.array([[0.0, -1.0], [1.0, 0.0]]),
+    "growth": np.eye(2),
+    "shear": np.array([[0.0, 1.0], [1.0, 0.0]]),
+}
 Frames = np.ndarray
 Fault = tuple[float, Callable[[Camera, Frames, float], Frames]]  # its chance, what it does
 
 
 def turning(camera: Camera, frames: Frames, strength: float) -> Frames:
     degrees = 0.01 * 20**strength * camera.rng.choice([-1, 1])
-    camera.turns = np.deg2rad(degrees) * np.arange(camera.count)
+    angles = np.deg2rad(degrees) * np.arange(camera.count)
+    camera.linear = linalg.expm(angles[:, None, None] * LINEAR["rotation"])
+    return frames
+
+
+def linear_motion(camera: Camera, frames: Frames, strength: float) -> Frames:
+    """Frames that rotate, grow or shear, steadily or to and fro: corners move by 0.3 to 30 px."""
+    rng, time = camera.rng, np.arange(camera.count)
+    kind = str(rng.choice([*LINEAR, "rotation"]))
+    way = np.linspace(-0.5, 0.5, camera.count) * rng.choice([-1, 1])
+    if rng.random() < 0.3:
+        way = 0.5 * np.sin(time * rng.uniform(0.05, 2) + rng.uniform(0, 6))
+    size = 0.3 * 100**strength / (camera.side / np.sqrt(2)) * way
+    camera.linear = linalg.expm(size[:, None, None] * LINEAR[kind])
+    camera.corners = float(np.ptp(size)) * camera.side / np.sqrt(2)
     return frames
 
 
@@ -385,12 +402,14 @@ def add_noise(camera: Camera, frames: Frames) -> tuple[Frames, str]:
     return frames + noise * rng.normal(size=frames.shape), f"{noise:.2f}"
 
 
-def make_series(seed: int, only: Sequence[str] | None = None) -> Series:
+def make_series(seed: int, only: Sequence[str] | None = None, *, linear: bool = False) -> Series:
     """Make a member.
 
     Parameters
     ----------
     only : faults that it may have; each is then twice as likely. None: all of `FAULTS`
+    linear : whether frames rotate, grow or shear; no features that live or crawl then, as these
+        are drawn without it
     """
     camera, faults = Camera(seed), dict[str, float]()
     rng = camera.rng
@@ -399,11 +418,14 @@ def make_series(seed: int, only: Sequence[str] | None = None) -> Series:
         for name, (chance, act) in kinds.items():
             dice, strength = rng.random(2)
             may, often = only is None or name in only, 1 if only is None else 2
+            may &= not (linear and name in ("turning", "living features", "crawling cells"))
             if may and dice < often * chance:
                 faults[name] = round(float(strength), 2)
                 frames = act(camera, frames, strength)
         return frames
 
+    if linear:
+        linear_motion(camera, np.empty(0), rng.random())
     apply(BEFORE, np.empty(0))
     frames = apply(SCENE, camera.look(camera.scene))
     frames, noise = add_noise(camera, frames)
@@ -412,8 +434,9 @@ def make_series(seed: int, only: Sequence[str] | None = None) -> Series:
     # a frame is turned about its middle: its shift there is that of its path
     shift = np.where(camera.bad[:, None], np.nan, shift)
     return Series(
-        frames.astype(np.float32), shift, camera.mask, camera.kind, camera.path_kind, noise, faults
-    )
+        frames.astype(np.float32), shift, camera.mask, camera.kind, camera.path_kind, noise, faults,
+        camera.corners,
+    )  # fmt: skip
 
 
 def make_long_series(seed: int, count: int = 1000, life: float = 200) -> Series:
