@@ -18,9 +18,9 @@ from steadystack.solve import solve_shifts
 from support.members import slow_but
 from support.turning import turned_series, turned_volumes
 
-COUNT = 24
-APART = 12  # median separation of the pairs that are measured
-STEP = 0.06  # degree a frame: the corners differ by 0.4 px in a pair of the run, 2 px in the series
+COUNT = 16
+APART = 10  # median separation of the pairs that are measured
+STEP = 0.08  # degree a frame: corners move by 0.5 px in a pair of the run, 1.8 px in the series
 
 SHAPES = {"small": ((112, 120), STEP), "large": ((290, 330), STEP / 2)}
 
@@ -78,9 +78,9 @@ def test_rotations_of_volumes_are_measured_in_pixels_of_the_stack(monkeypatch):
 
 
 def test_magnification_and_shear_are_told_apart():
-    grows = turned_series(count=COUNT, step=0, scale=0.0008).frames
+    grows = turned_series(count=COUNT, step=0, scale=0.0012).frames
     assert motion_of(grows).suits == "similarity"
-    sheared = turned_series(count=COUNT, step=0, shear=0.0012).frames
+    sheared = turned_series(count=COUNT, step=0, shear=0.0018).frames
     assert "shear" in motion_of(sheared).reported
 
 
@@ -109,7 +109,7 @@ def test_a_mask_and_a_short_series_suffice():
 
 
 def test_small_motion_is_measured_and_not_reported():
-    found = motion_of(turned_series(count=COUNT, step=0.01, noise=0.02).frames)
+    found = motion_of(turned_series(count=COUNT, step=0.012, noise=0.02).frames)
     turn = found.strengths["turn"]
     assert 4 * turn.std < turn.size < LEAST_LINEAR_PX
     assert not found.reported
