@@ -131,7 +131,7 @@ def judge_series(
         *find_area_left_out(field),
         *find_parts_left_out(frames, parts, advice),
         *strange,
-        *advise_on_unmodelled_motion(unmodelled, choice, strange, advice),
+        *advise_on_unmodelled_motion(unmodelled, choice, [*strange, *outvoted], advice),
         *find_unknown_motion(choice),
         *still,
         *outvoted,

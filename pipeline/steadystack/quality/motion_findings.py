@@ -16,6 +16,8 @@ SPOILT_PX = 0.5
 STILL_PULLS_PX = 0.1
 # If more than this share of the parts move by themselves, it is unclear which of them is the scene.
 MOVES = 0.3
+# What parts of the frame do then looks a little like a rotation or a stretch of the whole.
+PARTS_DISAGREE = {Reason.TURNING, Reason.MOVING_PARTS, Reason.STILL_PARTS, Reason.ONE_PART}
 VERBS = {"turn": "rotate", "scale": "grow or shrink", "shear": "shear"}
 
 
@@ -65,11 +67,11 @@ def advise_on_unmodelled_motion(
 ) -> Iterator[Finding]:
     """Report linear motion that the model of the frames does not have; at most one finding.
 
-    As `measured` by the checks, or else when the model was chosen; none if that frames turn, or
-    that something moves independently, is `found` from parts of the frame, or if the choice of the
-    model is in doubt.
+    As `measured` by the checks, or else when the model was chosen; none if the parts of the frame
+    say more, as `found`: that frames turn, that some of them move or stand still, or that a few
+    decide the shifts; nor if the choice of the model is in doubt.
     """
-    if {finding.code for finding in found} & {Reason.TURNING, Reason.MOVING_PARTS}:
+    if {finding.code for finding in found} & PARTS_DISAGREE:
         return
     if choice is not None and choice.doubt:
         return
