@@ -58,6 +58,17 @@ def test_a_slow_rotation_is_measured(size):
     assert found.suits == "rigid"
 
 
+@pytest.mark.slow
+def test_the_pairs_of_a_long_series_are_far_apart():
+    """Of 250 frames that turn slowly, pairs 8 and 16 apart hardly differ, and are not used."""
+    shape, turn = (64, 64), np.deg2rad(0.008)
+    series = turned_series(count=250, shape=shape, step=0.008, noise=0.2)
+    true = find_rms(100 * np.array([[0, turn], [-turn, 0]]), shape)  # pairs 32 to 187 apart
+    found = motion_of(series.frames)
+    assert found.strengths["turn"].size == pytest.approx(true, rel=0.4)
+    assert found.suits == "rigid"
+
+
 def test_only_the_middle_of_large_frames_is_measured(monkeypatch):
     monkeypatch.setattr("steadystack.checks.sampling.CHECK_PIXELS", 80 * 80)
     angle = np.deg2rad(APART * STEP)

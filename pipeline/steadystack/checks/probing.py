@@ -54,6 +54,7 @@ FEWEST_OF_SEPARATION = 3  # pairs with a result
 LEAST_ERROR = 0.01  # px, added to stated errors in quadrature
 # Pairs in which linear motion of frames is measured, and pixels left of frames for that.
 LINEAR_PAIRS, LINEAR_PIXELS = 8, 2**16
+LEAST_SHARE = 1 / 8  # of the series: pairs of smaller separation show little of a slow motion
 SHORTEST = 24  # side that averaging leaves, at least, pixels
 # Linear motion between frames that are only shifted is reported from this size on, px, root mean
 # square over the pixels: in the corners of a square frame that is 1.7 times as much.
@@ -264,6 +265,7 @@ def check_linear_pairs(
     """
     known, shape = find_known(solved), method.search.shape
     ends = select_probe_pairs(table, known)
+    ends = ends[ends[:, 1] - ends[:, 0] >= LEAST_SHARE * len(known)]
     if len(ends) < LINEAR_PAIRS:
         usable = np.flatnonzero(table.ok & known[table.reference] & known[table.moving])
         rows = usable[np.argsort(table.reference[usable] - table.moving[usable], kind="stable")]
