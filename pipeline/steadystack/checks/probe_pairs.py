@@ -29,12 +29,12 @@ from steadystack.checks.sampling import (
     cut_into_parts,
     find_known,
     name_part,
+    select_farthest,
     select_probe_pairs,
 )
 from steadystack.cluster import Engine
 from steadystack.measure import Method
 from steadystack.model import (
-    Bools,
     FrameSource,
     FrameTable,
     Ints,
@@ -77,7 +77,7 @@ def check_probe_pairs(
     probe = Probe(setup, _search_around(solved, setup.method), client, solved.part_weight)
     try:
         if len(pairs) < FEWEST_PAIRS:
-            rows = _select_farthest(table, known)
+            rows = select_farthest(table, known, 2 * FEW_PAIRS)
             if not len(rows):
                 return None
             own = probe.weigh(table.select_pairs(spread_evenly(rows, FEW_PAIRS)))
@@ -111,7 +111,7 @@ def check_majority(
     known = find_known(solved)
     pairs = select_probe_pairs(table, known)
     if len(pairs) < FEWEST_PAIRS:
-        rows = _select_farthest(table, known)
+        rows = select_farthest(table, known, 2 * FEW_PAIRS)
         pairs = np.stack([table.reference, table.moving], axis=1)[rows]
     pairs = pairs[spread_evenly(np.arange(len(pairs)), 2 * FEW_PAIRS)]
     if len(pairs) < FEWEST_PAIRS:
@@ -128,13 +128,6 @@ def check_majority(
     (off_all, excess), (off_majority, _) = (_compare_all(rest, one) for one in (whole, solved))
     confirmed = off_majority < NEARER * off_all
     return MajorityCheck(parts, len(rest.ok), off_all, off_majority, confirmed, excess)
-
-
-def _select_farthest(table: PairTable, known: Bools) -> NDArray[np.intp]:
-    """Choose the rows of the pairs of a run with the largest separations, of known frames."""
-    usable = np.flatnonzero(table.ok & known[table.reference] & known[table.moving])
-    apart = np.abs(table.moving - table.reference)[usable]
-    return usable[np.argsort(-apart, kind="stable")[: 2 * FEW_PAIRS]]
 
 
 def _compare_all(measured: PairTable, solved: FrameTable) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from steadystack.checks.sampling import (
     CoarseFrames,
     crop_to_middle,
     find_known,
+    select_farthest,
     select_probe_pairs,
 )
 from steadystack.cluster import Engine, Failure, run_tasks
@@ -267,9 +268,8 @@ def check_linear_pairs(
     ends = select_probe_pairs(table, known)
     ends = ends[ends[:, 1] - ends[:, 0] >= LEAST_SHARE * len(known)]
     if len(ends) < LINEAR_PAIRS:
-        usable = np.flatnonzero(table.ok & known[table.reference] & known[table.moving])
-        rows = usable[np.argsort(table.reference[usable] - table.moving[usable], kind="stable")]
-        own = np.stack([table.reference, table.moving], axis=1)[rows[: LINEAR_PAIRS - len(ends)]]
+        rows = select_farthest(table, known, LINEAR_PAIRS - len(ends))
+        own = np.stack([table.reference, table.moving], axis=1)[rows]
         ends = np.concatenate([ends, own])
     ends = ends[spread_evenly(np.arange(len(ends)), LINEAR_PAIRS)]
     method = crop_to_middle(method)

@@ -85,6 +85,13 @@ def select_probe_pairs(table: PairTable, known: Bools) -> NDArray[np.int64]:
     return np.concatenate(chosen) if chosen else np.empty((0, 2), np.int64)
 
 
+def select_farthest(table: PairTable, known: Bools, count: int) -> NDArray[np.intp]:
+    """Choose the rows of `count` pairs of a run with the largest separations, of known frames."""
+    usable = np.flatnonzero(table.ok & known[table.reference] & known[table.moving])
+    apart = np.abs(table.moving - table.reference)[usable]
+    return usable[np.argsort(-apart, kind="stable")[:count]]
+
+
 def crop_to_middle(method: Method) -> Method:
     """Restrict the method to the middle of large frames."""
     shape, region = method.search.shape, method.whole_region

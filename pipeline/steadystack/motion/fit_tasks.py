@@ -19,14 +19,14 @@ from steadystack.measure import (
     read_camera_images,
     read_common_mask,
 )
-from steadystack.model import Floats, FrameSource, PairStatus, RunError
+from steadystack.model import Bools, Floats, FrameSource, Ints, PairStatus, RunError
 from steadystack.motion.pair_fit import GROUPS, choose_cell_sides, fit_pair
 from steadystack.ncc import CachedMask
 from steadystack.pairs import batch_pairs
 from steadystack.parts import ScoreImage, SmoothedMask, make_score_image
 from steadystack.register import Search
 from steadystack.run_log import count_steps
-from steadystack.warp import LocalField
+from steadystack.warp import LocalField, find_middle
 
 # Most frames of a task, the memory they may take, and the memory per pixel, bytes.
 MOST_FRAMES, HELD_BYTES, PIXEL_BYTES = 64, 2**28, 8
@@ -78,6 +78,31 @@ class PairsToFit(MovedPairs):
     shift: NDArray[np.float64]
     middle: NDArray[np.float64]
     generators: NDArray[np.float64]
+
+    @classmethod
+    def make(
+        cls,
+        pairs: Ints,
+        linear: NDArray[np.float64],
+        shift: NDArray[np.float64],
+        shape: Sequence[int],
+        generators: NDArray[np.float64],
+        inverted: Bools | None = None,
+    ) -> PairsToFit:
+        """Make pairs of any of the frames that have this motion; `shape` is that of a frame.
+
+        Without `inverted`, no images are negatives of each other.
+        """
+        none = np.zeros(len(pairs), bool)
+        return cls(
+            np.asarray(pairs, np.int64),
+            none if inverted is None else inverted,
+            np.arange(len(shift)),
+            linear,
+            shift,
+            find_middle(shape),
+            generators,
+        )
 
     @property
     def columns(self) -> int:

@@ -41,7 +41,7 @@ from steadystack.motion.generators import (
 )
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve import GraphFit, fit_graph
-from steadystack.warp import compute_scale, find_middle
+from steadystack.warp import compute_scale
 
 # Most rounds. They end once no frame moves by more than this many pixels, or this share of its
 # standard deviation, whichever is larger.
@@ -190,18 +190,9 @@ def compare_pairs(
     RunError
         If a task fails.
     """
-    shape, count = source.frame_shape, len(frames.shift)
+    shape = source.frame_shape
     generators, turns = make_generators(model, shape, pixel_size), count_turns(len(shape))
-    middle, inverted = find_middle(shape), np.zeros(len(ends), bool)
-    task = PairsToFit(
-        np.asarray(ends),
-        inverted,
-        np.arange(count),
-        frames.linear,
-        frames.shift,
-        middle,
-        generators,
-    )
+    task = PairsToFit.make(ends, frames.linear, frames.shift, shape, generators)
     fitted = fit_all(task, source, client, share_with_tasks(source, method, client))
     kinds = min(turns + 1, len(generators))
     taken = [*range(kinds), *range(len(generators), task.columns)]
@@ -225,8 +216,7 @@ def _make_task(
 ) -> PairsToFit:
     """Make the task of the pairs of these rows, with the known motion of their frames."""
     ends = np.stack([pairs.reference, pairs.moving], axis=1)[rows]
-    inverted, middle = pairs.ncc[rows] < 0, find_middle(shape)
-    return PairsToFit(ends, inverted, np.arange(len(shift)), linear, shift, middle, generators)
+    return PairsToFit.make(ends, linear, shift, shape, generators, pairs.ncc[rows] < 0)
 
 
 def choose_pairs(

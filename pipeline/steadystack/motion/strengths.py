@@ -19,7 +19,6 @@ from steadystack.motion.local_prior import TINY, BoxShifts, Prior, find_fields
 from steadystack.motion.series_motion import measure_linear_once
 from steadystack.parts import compute_jackknife_std
 from steadystack.solve import GraphFit
-from steadystack.warp import find_middle
 
 # A kind of motion is significant if it differs between frames by this much, px, root mean square
 # over the pixels of a frame, and by this many of its standard deviations.
@@ -189,11 +188,7 @@ def measure_pair_strengths(
     coarse, box_sides = source.frame_shape, np.asarray(box, np.float64)
     generators = make_generators(LINEAR_MODELS[-1], coarse, pixel_size)
     linear = np.tile(np.eye(len(coarse)), (len(shift), 1, 1))
-    inverted, frames = np.zeros(len(ends), bool), np.arange(len(shift))
-    middle = find_middle(coarse)
-    task = PairsToFit(
-        np.asarray(ends, np.int64), inverted, frames, linear, np.asarray(shift), middle, generators
-    )
+    task = PairsToFit.make(ends, linear, np.asarray(shift), coarse, generators)
     fitted = fit_all(task, source, None, share_with_tasks(source, method, None))
     # in pixels of the full frames, root mean square over these
     spread = (np.asarray(shape) ** 2 - 1) / 12
