@@ -43,10 +43,13 @@ def find_outstanding(frames: NDArray[np.float32], valid: Bools) -> NDArray[np.in
     """
     known = np.ones(frames.shape[1:], bool)
     if not valid.all():
-        often = valid.sum(axis=0) * 2 > len(valid)
-        frames = np.where(valid, frames, np.nan)
-        frames[:, ~often] = 0
-        frames = np.where(np.isnan(frames), np.nanmedian(frames, axis=0), frames)
+        counts = valid.sum(axis=0)
+        often = counts * 2 > len(valid)
+        frames = np.where(valid & often, frames, 0)
+        partly = often & (counts < len(valid))
+        if partly.any():  # a mask of all frames leaves none
+            values = np.where(valid[:, partly], frames[:, partly], np.nan)
+            frames[:, partly] = np.where(np.isnan(values), np.nanmedian(values, axis=0), values)
         known = ndimage.minimum_filter(often, size=_get_sizes(often.ndim))
     if not known.any():
         return np.empty(0, np.intp)
