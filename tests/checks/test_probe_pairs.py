@@ -60,13 +60,23 @@ def test_a_series_that_is_right_is_confirmed(seed):
     assert 0 < found.detail_excess < 1
 
 
-def test_a_label_that_decides_alone_is_named():
-    """In much noise: the scene is seen in all of the frame, and the label in one part of it."""
+def labelled_series():
+    """In much noise: the scene is seen in all of the frame, and a label in one part of it."""
     rng = np.random.default_rng(3)
-    truth = wander(rng, 0.4)
-    frames = noisy(rng, views(rng, truth), 1.0)
+    frames = noisy(rng, views(rng, wander(rng, 0.4)), 1.0)
     text = (rng.random((7, 15)) < 0.5).repeat(2, 0).repeat(2, 1)
     frames[:, 110:124, 4:34] = np.where(text, 25.0, -5.0)
+    return frames
+
+
+def average_frames(monkeypatch, sides, step):
+    """Have boxes of `step` pixels averaged in frames with these sides."""
+    pixels = sides[0] * sides[1] / step**2
+    monkeypatch.setattr("steadystack.checks.sampling.COARSE_PIXELS", pixels)
+
+
+def test_a_label_that_decides_alone_is_named():
+    frames = labelled_series()
     found = probes_of(frames)
     assert found.part == "bottom left"
     assert found.part_excess > 1.5
@@ -74,6 +84,27 @@ def test_a_label_that_decides_alone_is_named():
     shifts = steadystack.estimate_shifts(frames, **ALONE)
     assert "decides the shifts (bottom left)" in shifts.attrs["verdict_reasons"]
     assert shifts.attrs["verdict"] == "unreliable"
+
+
+@pytest.mark.parametrize("max_shift", slow_but([16], [16, None]))
+def test_no_part_matters_in_averaged_frames_as_in_whole_ones(monkeypatch, max_shift):
+    rng = np.random.default_rng(1)
+    frames = noisy(rng, views(rng, wander(rng, 0.4)))[:, 3:, 1:]
+    whole = probes_of(frames, register={"max_shift": max_shift})
+    average_frames(monkeypatch, frames.shape[1:], 2)
+    found = probes_of(frames, register={"max_shift": max_shift})
+    assert found.part_pull != whole.part_pull
+    assert found.part_pull == pytest.approx(whole.part_pull, abs=0.05)
+    assert found.lost == whole.lost == 0
+    assert found.part_excess < 1
+
+
+def test_a_part_that_matters_in_averaged_frames_is_measured_in_whole_ones(monkeypatch):
+    frames = labelled_series()
+    whole = probes_of(frames)
+    average_frames(monkeypatch, frames.shape[1:], 2)
+    assert probes_of(frames) == whole
+    assert whole.part == "bottom left"
 
 
 def test_all_hangs_on_a_label_where_there_is_nothing_else():

@@ -79,7 +79,7 @@ def test_only_the_middle_of_large_frames_is_measured(monkeypatch):
 
 def test_rotations_of_volumes_are_measured_in_pixels_of_the_stack(monkeypatch):
     """Boxes are averaged in planes only: rotations out of the plane keep their size."""
-    monkeypatch.setattr("steadystack.checks.probing.LINEAR_PIXELS", 20 * 28 * 30)
+    monkeypatch.setattr("steadystack.checks.sampling.COARSE_PIXELS", 20 * 28 * 30)
     for step in ((0.5, 0, 0), (0, 0.5, 0)):
         series = turned_volumes(step=step)
         shape = series.frames.shape[1:]

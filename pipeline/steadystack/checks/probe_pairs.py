@@ -10,6 +10,7 @@ motion along z hidden by light that falls off along z.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -58,6 +59,8 @@ LOW_PASS, HIGH_PASS = 1.0, 10.0
 COARSE, COARSER, LONGER = 4.0, 2.0, 0.5
 # The light is only examined if equally bright planes change shifts by this many stated errors.
 EXCESS_OF_LIGHT = 1.0
+# In averaged frames no part matters if no pair is lost, and pairs change by fewer stated errors.
+CLEAR = 1.0
 # Parts are left out if pairs without them differ from the shifts without these parts by less than
 # this share of their difference from the shifts of the whole.
 NEARER = 0.7
@@ -174,27 +177,43 @@ def _compare_ways(
 ) -> ProbeCheck:
     """Compare pairs with the same pairs without each part of the frame, and in fine detail alone.
 
-    Finds the part without which shifts change most, and the one without which most are lost.
+    Large frames are averaged first, and measured as they are only if a part may matter: all of the
+    parts take long.
     """
     stated = compute_pair_errors(solved, pairs)
     parts, boxes = _list_parts(probe.region)
-    ways = [(probe.mask([box]), probe.method) for box in boxes]
     conditioning = probe.method.conditioning
-    asks_detail = conditioning.low_pass is None and conditioning.high_pass is None
-    if asks_detail:
+    if conditioning.low_pass is None and conditioning.high_pass is None:
         conditioning = replace(conditioning, low_pass=LOW_PASS, high_pass=HIGH_PASS)
         method = replace(probe.method, conditioning=conditioning)
-        ways.insert(0, (probe.setup.series.source, method))
-    found = probe.measure_each(pairs, ways)
-    if asks_detail:
-        detail = found.pop(0)
+        detail = probe.measure(pairs, method=method, evaluate_parts=False)
         pull, excess = _compare(whole, detail, stated, detail.shift_std)
         check = replace(check, detail_pull=pull, detail_excess=excess)
-    lost = [float((~rest.ok).mean()) for rest in found]
+    averaged = probe.measure_averaged(pairs, boxes) if boxes else []
+    if averaged:
+        seen = _compare_parts(check, *averaged, stated=stated, parts=parts)
+        if not seen.lost and seen.part_excess < CLEAR:
+            return seen
+    found = probe.measure_each(pairs, [(probe.mask([box]), probe.method) for box in boxes])
+    return _compare_parts(check, whole, *found, stated=stated, parts=parts)
+
+
+def _compare_parts(
+    check: ProbeCheck,
+    whole: PairTable,
+    *without: PairTable,
+    stated: NDArray[np.float64],
+    parts: Sequence[str],
+) -> ProbeCheck:
+    """Find the part without which pairs change most, and the one without which most are lost.
+
+    `stated` are the errors of the shifts (pairs, axes), px, `parts` the names of what is missing.
+    """
+    lost = [float((~rest.ok).mean()) for rest in without]
     if any(lost):
         second, most = sorted(lost)[-2:]
         check = replace(check, lost=most, lost_next=second, lost_part=parts[lost.index(most)])
-    for name, rest in zip(parts, found, strict=True):
+    for name, rest in zip(parts, without, strict=True):
         pull, excess = _compare(whole, rest, stated, rest.shift_std)
         if excess > check.part_excess:
             check = replace(check, part=name, part_pull=pull, part_excess=excess)

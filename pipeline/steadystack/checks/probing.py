@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadystack.checks.sampling import (
     MOST_FRAMES,
-    CoarseFrames,
+    choose_coarseness,
     crop_to_middle,
     find_known,
+    read_coarsely,
     select_farthest,
     select_probe_pairs,
 )
@@ -23,9 +24,6 @@ from steadystack.measure import (
     find_cheapest_cell,
     find_pair_centres,
     measure_pairs,
-    prepare_block,
-    read_camera_images,
-    read_common_mask,
 )
 from steadystack.model import (
     Bools,
@@ -48,15 +46,12 @@ from steadystack.readers import ValidFrames
 from steadystack.register import Search
 from steadystack.run_log import StageMeter
 from steadystack.solve import weigh_parts
-from steadystack.survey import average_boxes
 from steadystack.validity import BoxMask, Validity
 
 FEWEST_OF_SEPARATION = 3  # pairs with a result
 LEAST_ERROR = 0.01  # px, added to stated errors in quadrature
-# Pairs in which linear motion of frames is measured, and pixels left of frames for that.
-LINEAR_PAIRS, LINEAR_PIXELS = 8, 2**16
+LINEAR_PAIRS = 8  # in which linear motion of frames is measured
 LEAST_SHARE = 1 / 8  # of the series: pairs of smaller separation show little of a slow motion
-SHORTEST = 24  # side that averaging leaves, at least, pixels
 # Linear motion between frames that are only shifted is reported from this size on, px, root mean
 # square over the pixels: in the corners of a square frame that is 1.7 times as much.
 LEAST_LINEAR_PX = 0.15
@@ -147,17 +142,38 @@ class Probe:
         RunError
             If pairs cannot be measured in one of the ways.
         """
-        source, blocks = self.setup.series.source, self.method.search.blocks
-        if source.in_memory or source.frame_count > MOST_FRAMES or len(blocks) > 1:
+        if len(self.method.search.blocks) > 1:
             return [_measure_way(way, pairs, self) for way in ways]
+        return self._run(_measure_way, ways, pairs)
+
+    def measure_averaged(self, pairs: Ints, boxes: Sequence[Slices]) -> list[PairTable]:
+        """Measure pairs (pairs, 2) of averaged frames: with all of them, and without each box.
+
+        Parts of the frame are not evaluated. Empty if frames are too small to be averaged, are
+        measured in blocks, or have channels, or if their parts have weights.
+
+        Raises
+        ------
+        RunError
+            If pairs cannot be measured.
+        """
+        is_weighed = self.part_weight is not None and bool(np.isfinite(self.part_weight).any())
+        is_one = len(self.method.search.blocks) == 1 and not self.setup.series.source.channels
+        if is_weighed or not is_one or choose_coarseness(self.method).max() == 1:
+            return []
+        return list(*self._run(_measure_averaged, [boxes], pairs))
+
+    def _run(self, task: Callable[..., Any], inputs: Sequence[Any], pairs: Ints) -> list[Any]:
+        """Run a task for every input, on workers if it can read its frames there."""
+        source = self.setup.series.source
+        if source.in_memory or source.frame_count > MOST_FRAMES:
+            return [task(one, pairs, self) for one in inputs]
         there = replace(self, client=None, setup=replace(self.setup, pairs=self.setup.pairs[:0]))
-        found = dict(run_tasks(self.client, _measure_way, enumerate(ways), pairs, there))
-        tables = []
-        for _, table in sorted(found.items()):
-            if isinstance(table, Failure):
-                raise RunError(f"pairs cannot be measured: {table.reason}") from table.error
-            tables.append(table)
-        return tables
+        found = dict(run_tasks(self.client, task, enumerate(inputs), pairs, there))
+        for result in found.values():
+            if isinstance(result, Failure):
+                raise RunError(f"pairs cannot be measured: {result.reason}") from result.error
+        return [result for _, result in sorted(found.items())]
 
 
 @dataclass(frozen=True)
@@ -179,6 +195,35 @@ def _measure_way(way: tuple[FrameSource, Method], pairs: Ints, probe: Probe) -> 
     """A task: measure pairs from frames by a method."""
     source, method = way
     return probe.measure(pairs, source=source, method=method, evaluate_parts=False)
+
+
+def _measure_averaged(boxes: Sequence[Slices], pairs: Ints, probe: Probe) -> list[PairTable]:
+    """A task: measure pairs of averaged frames, with all of them and without each of the boxes."""
+    setup, search = probe.setup, probe.method.search
+    frames, numbers = np.unique(pairs, return_inverse=True)
+    coarse, box = read_coarsely(setup.series.source, frames.tolist(), probe.method)
+    sides, initial = coarse.frame_shape, probe.method.initial_shifts
+    most = None if search.max_shift is None else np.ceil(search.max_shift / box).astype(int)
+    method = Method(
+        Search.make(
+            sides, sides, None if most is None else most.tolist(), search.min_overlap,
+            search.subpixel, allow_inverted=search.allow_inverted, region=sides,
+        ),
+        initial_shifts=None if initial is None else initial[frames] / box,
+        evaluates_parts=False,
+    )  # fmt: skip
+    setup = replace(setup, series=replace(setup.series, source=coarse), before=None)
+    few, numbers = Probe(setup, method, None), numbers.reshape(pairs.shape)
+    tables = [few.measure(numbers)]
+    for inside in boxes:
+        corners = np.array([[side.start, side.stop] for side in inside])
+        begin = [[side.start] for side in probe.region]
+        corners = np.rint((corners - begin) / box[:, None]).astype(int)
+        averaged = tuple(slice(*side) for side in corners.tolist())
+        tables.append(few.measure(numbers, source=few.mask([averaged])))
+    return [
+        replace(table, shift=table.shift * box, shift_std=table.shift_std * box) for table in tables
+    ]
 
 
 def make_grid(region: Slices) -> PartGrid:
@@ -277,7 +322,7 @@ def check_linear_pairs(
     if not is_one_block or not len(ends) or (table.ncc[table.ok] < 0).any():
         return None
     frames, numbers = np.unique(ends, return_inverse=True)
-    coarse, box = _read_coarsely(source, frames.tolist(), method)
+    coarse, box = read_coarsely(source, frames.tolist(), method)
     sides = coarse.frame_shape
     plain = Method(Search.make(sides, sides, [1] * len(sides), region=sides))
     strengths = measure_pair_strengths(
@@ -290,27 +335,3 @@ def check_linear_pairs(
         pixel_size=None if pixel_size is None else [*map(float, np.multiply(pixel_size, box))],
     )
     return UnmodelledMotion(strengths, LEAST_LINEAR_PX) if strengths else None
-
-
-def _read_coarsely(
-    source: FrameSource, frames: Sequence[int], method: Method
-) -> tuple[CoarseFrames, Ints]:
-    """Read frames as a method prepares them, averaged over boxes of their planes; also the boxes.
-
-    Boxes are as small as `LINEAR_PIXELS` allow. A frame that cannot be used has no valid pixel.
-    """
-    *planes, rows, columns = method.search.shape
-    step = math.ceil(math.sqrt(math.prod(method.search.shape) / LINEAR_PIXELS))
-    step = max(min(step, rows // SHORTEST, columns // SHORTEST), 1)
-    box = np.array([1] * len(planes) + [step, step])
-    sides = method.search.shape // box
-    camera_images = read_camera_images(method, source.frame_shape, 0)
-    masks = [read_common_mask(source, 0, method)]
-    kept = []
-    for frame in frames:
-        ready, _ = prepare_block(source, frame, 0, method, camera_images, masks)
-        image, valid = np.zeros(sides), np.zeros(sides, bool)
-        if ready is not None:
-            image, valid = average_boxes(ready.values, ready.mask.pixels, box.tolist())
-        kept.append(Frame(image.astype(np.float32), valid))
-    return CoarseFrames(tuple(kept), source.axes), box

@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystack.measure import Method, has_shift
+from steadystack.measure import (
+    Method,
+    has_shift,
+    prepare_block,
+    read_camera_images,
+    read_common_mask,
+)
 from steadystack.model import (
     Bools,
     Floats,
@@ -28,9 +34,12 @@ from steadystack.model import (
 )
 from steadystack.ncc import cut_into_blocks
 from steadystack.pairs import spread_by_separation, spread_evenly
+from steadystack.survey import average_boxes
 
 # A check uses about this many pairs, and in large frames this many pixels in the middle.
 CHECK_PAIRS, CHECK_PIXELS = 32, 2**19
+# Pixels left of a frame whose boxes are averaged, and of its sides, at least.
+COARSE_PIXELS, SHORTEST = 2**16, 24
 # Most bytes of frames kept in memory.
 KEPT_BYTES = 2**26
 # Longer series are checked in the process of the run: their tables are not sent to workers.
@@ -217,6 +226,37 @@ class CoarseFrames:
         if region is None:
             return whole
         return replace(whole, image=whole.image[region], valid=whole.valid[region])
+
+
+def choose_coarseness(method: Method) -> Ints:
+    """Choose the box of pixels of a plane to average (axes,): as small as `COARSE_PIXELS` allow."""
+    shape = method.search.shape
+    if len(shape) < 2:
+        return np.ones(len(shape), int)
+    step = math.ceil(math.sqrt(math.prod(shape) / COARSE_PIXELS))
+    step = max(min(step, *(side // SHORTEST for side in shape[-2:])), 1)
+    return np.array([1] * (len(shape) - 2) + [step, step])
+
+
+def read_coarsely(
+    source: FrameSource, frames: Sequence[int], method: Method
+) -> tuple[CoarseFrames, Ints]:
+    """Read frames as a method prepares them, in one block, averaged over boxes; also the boxes.
+
+    A frame that cannot be used has no valid pixel.
+    """
+    box = choose_coarseness(method)
+    sides = method.search.shape // box
+    camera_images = read_camera_images(method, source.frame_shape, 0)
+    masks = [read_common_mask(source, 0, method)]
+    kept = []
+    for frame in frames:
+        ready, _ = prepare_block(source, frame, 0, method, camera_images, masks)
+        image, valid = np.zeros(sides), np.zeros(sides, bool)
+        if ready is not None:
+            image, valid = average_boxes(ready.values, ready.mask.pixels, box.tolist())
+        kept.append(Frame(image.astype(np.float32), valid))
+    return CoarseFrames(tuple(kept), source.axes), box
 
 
 def _count_bytes(frame: Frame) -> int:
