@@ -186,8 +186,8 @@ def _compare_ways(
     if conditioning.low_pass is None and conditioning.high_pass is None:
         conditioning = replace(conditioning, low_pass=LOW_PASS, high_pass=HIGH_PASS)
         method = replace(probe.method, conditioning=conditioning)
-        detail = probe.measure(pairs, method=method, evaluate_parts=False)
-        pull, excess = _compare(whole, detail, stated, detail.shift_std)
+        detail = probe.measure(pairs, method=method)
+        pull, excess = _compare(whole, detail, stated, compute_own_errors(detail))
         check = replace(check, detail_pull=pull, detail_excess=excess)
     averaged = probe.measure_averaged(pairs, boxes) if boxes else []
     if averaged:

@@ -49,6 +49,11 @@ class Reason(Word):
         "many pixels have a value far from all others, and something else was found",
         "mask.invalid_values",
     )
+    TAKING_TURNS = (
+        "taking_turns",
+        "frames of several kinds take turns, as channels, planes or lights in one stack do",
+        "input.frames",
+    )
     PAIRS_AT_SEARCH_LIMIT = (
         "pairs_at_search_limit",
         "more than a few pairs end at the edge of the search",

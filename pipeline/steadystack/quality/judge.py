@@ -57,6 +57,7 @@ from steadystack.quality.pair_findings import (
     find_contradicting_channels,
     find_contradictions,
     find_doubtful_pairs,
+    find_frames_taking_turns,
     find_rejected_pairs,
     has_own_shift,
 )
@@ -126,6 +127,7 @@ def judge_series(
     found = [
         *find_contradicting_channels(pairs, channels),
         *find_turning_channels(turning, channels),
+        *find_frames_taking_turns(pairs),
         *find_doubtful_pairs(pairs, frames, advice),
         *advise_on_repeats(fixed_pattern),
         *find_area_left_out(field),
