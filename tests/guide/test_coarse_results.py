@@ -42,7 +42,7 @@ KINDS = dict(
 OTHERS = {
     "fixed_pattern_effect": {
         "pairs", "certain", "moving_share", "loss", "changes", "lost", "unexplained",
-        "separable_share", "repeated",
+        "separable_share", "repeated", "subtracted",
     },
     "local_motion": {
         "pairs", "parts", "moving", "where", "linear", "still", "still_where", "suits",

@@ -397,6 +397,31 @@ def test_what_stands_still_may_win_without_a_pull_that_is_seen(found, words):
     assert [finding.words.startswith(words) for finding in findings] == [True] * bool(words)
 
 
+@pytest.mark.parametrize(
+    ("without", "error", "is_told"),
+    [(2.0, 0.1, True), (1.2, 0.01, False), (2.0, 0.2, False), (1.0, 0.0, False)],
+)
+def test_a_large_pull_is_worth_a_look_even_if_the_scene_may_change(without, error, is_told):
+    table, frames = solved([PairStatus.OK] * 10)
+    frames = replace(frames, shift_std=frames.shift_std / 10)
+    effect = FixedPatternEffect(20, 1.0, without, error, certain=False)
+    findings = judge_series(table, frames, fixed_pattern=effect).findings
+    assert [finding.trust for finding in findings] == [Trust.CHECK] * is_told
+    assert all("20 pairs have a mean shift of 2.00 px, not 1.00" in one.words for one in findings)
+
+
+def test_a_subtracted_background_is_worth_a_look_and_hides_nothing():
+    table, frames = solved([PairStatus.OK] * 10)
+    frames = replace(frames, shift_std=frames.shift_std / 10)
+    effect = FixedPatternEffect(0, 0.0, 0.0, 0.0, certain=False, subtracted=True)
+    [found] = judge_series(table, frames, fixed_pattern=effect).findings
+    assert (found.trust, found.code) == (Trust.CHECK, Reason.FIXED_PATTERN)
+    assert found.words.endswith("measure the frames as recorded")
+    blurred = SharpnessCheck(32, still=1.0, moved=0.9, error=0.001)
+    both = judge_series(table, frames, sharpness=blurred, fixed_pattern=effect)
+    assert both.trust is Trust.UNRELIABLE
+
+
 @pytest.mark.parametrize(("loss", "certain"), [(0.03, True), (0.01, True), (0.03, False)])
 def test_pairs_that_are_less_alike_across_jumps_are_worth_a_look(loss, certain):
     table, frames = solved([PairStatus.OK] * 10)

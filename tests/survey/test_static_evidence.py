@@ -1,4 +1,4 @@
-"""What a fixed pattern that is estimated from a series takes of its scene."""
+"""What a fixed pattern takes of its scene, if it is estimated, or was subtracted before."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from scipy import ndimage
 
 import steadystack
 from steadystack.conditioning import Conditioning
+from steadystack.config import make_config
+from steadystack.measure import Sample
+from steadystack.model import as_stack
+from steadystack.planning import make_series as open_series
+from steadystack.planning import set_up
+from steadystack.readers import ArrayFrames
+from steadystack.survey import is_background_subtracted
 from steadystack.survey.static_evidence import _find_separable_share
 from support.members import slow_but
 from support.scenes import Scene
@@ -87,3 +94,62 @@ def test_errors_hold_where_the_scene_hardly_leaves_its_place(step, detail, is_to
     assert not (is_told and found.attrs["verdict"] == "good")
     if is_told and not masked:
         assert "enough to be told from what stands still" in found.attrs["verdict_reasons"]
+
+
+def is_subtracted(frames, valid=None):
+    source = ArrayFrames.checked(as_stack(frames), valid)
+    setup = set_up(make_config({"input": {"path": "memory"}}), open_series(source))
+    count = len(frames)
+    sample = Sample(source, setup.method, setup.size, np.arange(count), np.ones(count))
+    return is_background_subtracted(sample)
+
+
+@pytest.mark.parametrize("count", [8, 25])
+@pytest.mark.parametrize("step", [0.0, 1.5])
+def test_a_background_made_of_the_frames_is_recognised(step, count):
+    frames = make_series(step, 4.0, count)[0].astype(float) + 5
+    mean, median = frames.mean(axis=0), np.median(frames, axis=0)
+    assert is_subtracted(frames - mean)
+    assert is_subtracted(frames - median)
+    assert is_subtracted((frames / mean - 1).astype("f4"))
+    assert is_subtracted(np.rint(1000 * (frames - median)).astype("i2"))
+    assert not is_subtracted(frames)
+    assert not is_subtracted(frames - frames[0])
+
+
+@pytest.mark.parametrize("photons", [0.05, 0.7, 3.0, 40.0])
+def test_dark_frames_and_few_photons_are_not_taken_for_what_a_background_leaves(photons):
+    """Most medians of few photons are alike, and so are those of noise of a grey level or less."""
+    rng = np.random.default_rng(1)
+    assert not is_subtracted(rng.poisson(photons, (30, 64, 64)).astype("u2"))
+    dark = np.rint(100 + rng.normal(0, np.sqrt(photons), (30, 64, 64)))
+    assert not is_subtracted(dark.astype("u2"))
+    assert not is_subtracted(np.full((30, 64, 64), 7.0))
+
+
+def test_waves_that_pass_by_whole_periods_are_not_either():
+    """Their mean over time is the same everywhere but for noise."""
+    rng = np.random.default_rng(2)
+    phase = 2 * np.pi * (np.arange(64) / 8 + np.arange(32)[:, None, None] / 16)
+    assert not is_subtracted(np.sin(phase) + 0.05 * rng.normal(size=(32, 64, 64)))
+
+
+def test_the_middle_plane_and_valid_pixels_decide():
+    rng = np.random.default_rng(3)
+    volumes = rng.normal(size=(12, 3, 40, 40))
+    assert is_subtracted(volumes - volumes.mean(axis=0))
+    assert not is_subtracted(volumes)
+    frames = rng.normal(size=(12, 40, 40))
+    valid = rng.random((40, 40)) < 0.5
+    assert is_subtracted(np.where(valid, frames - frames.mean(axis=0), frames), valid)
+    few = np.arange(1600).reshape(40, 40) < 250
+    assert not is_subtracted(frames - frames.mean(axis=0), few)
+
+
+@pytest.mark.parametrize("way", [np.mean, np.median])
+def test_shifts_behind_a_subtracted_background_are_not_good(way):
+    frames, _ = make_series(1.0, 4.0, 16)
+    frames = frames[:, :80, :80]
+    found = steadystack.estimate_shifts(frames - way(frames, axis=0))
+    assert found.attrs["verdict"] != "good"
+    assert "over time was subtracted from them" in found.attrs["verdict_reasons"]

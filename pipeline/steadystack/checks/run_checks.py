@@ -31,6 +31,7 @@ from steadystack.model import (
     EDITED,
     FixedPatternEffect,
     FrameSource,
+    FrameStatus,
     FrameTable,
     LocalMotion,
     PairTable,
@@ -44,7 +45,7 @@ from steadystack.object_windows import measure_in_windows
 from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
 from steadystack.solve import leave_out_strange_parts, solve_shifts
-from steadystack.survey import add_separable, measure_repeats
+from steadystack.survey import add_separable, is_background_subtracted, measure_repeats
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,9 @@ MOST_ROWS = 20_000  # if more pairs are usable, a sample is checked
 MOST_STALE = 3.0  # largest pull relative to the shift: not known if nearly everything repeats
 REPEATED = 32  # pairs checked for parts that one frame repeats from the other
 LEAST_STALE = 0.5  # of the error from noise: a smaller pull is ignored
-SEPARATED = 64  # frames used to see whether the scene's motion separates it from a fixed pattern
+# Most frames used to see whether the scene's motion separates it from a fixed pattern, or whether
+# a background was subtracted, and fewest for the latter.
+SEPARATED, FEWEST_AVERAGED = 64, 4
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,8 @@ def _make_check(name: str, evidence: _Evidence) -> Any:
         return check_moving_parts(source, method, table, solved, setup.series.comparable_sizes)
     if name == FIXED_PATTERN_EFFECT:
         found = check_fixed_pattern(source, method, setup.size, table, solved, evidence.left_out)
-        return _add_repeats(_add_separable_share(found, setup, solved), evidence)
+        found = _add_subtracted(_add_separable_share(found, setup, solved), evidence)
+        return _add_repeats(found, evidence)
     if name == SHARPNESS:
         return check_sharpness(setup, solved)
     if name == UNMODELLED:
@@ -201,6 +205,22 @@ def _add_separable_share(
     method = replace(crop_to_middle(setup.method), fixed_pattern=None)
     sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))
     return add_separable(found, sample, shifts[frames])
+
+
+def _add_subtracted(
+    found: FixedPatternEffect | None, evidence: _Evidence
+) -> FixedPatternEffect | None:
+    """Add whether a background made of all frames was subtracted, unless there are too many."""
+    setup, read = evidence.setup, evidence.table.frame_read_status
+    frames = np.flatnonzero(np.isin(read, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code]))
+    if not FEWEST_AVERAGED <= len(frames) <= SEPARATED:
+        return found
+    method = crop_to_middle(setup.method)
+    sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))
+    if not is_background_subtracted(sample):
+        return found
+    found = found or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
+    return replace(found, subtracted=True)
 
 
 def _add_repeats(

@@ -34,6 +34,7 @@ class FixedPatternEffect:
     repeated : the share of the detail showing shifts that frames repeat exactly, in blocks, from
         others that they are shifted against, as recordings do that skip small changes; 0: little
     stale : how far that may pull shifts towards 0, px rms along an axis
+    subtracted : whether a background made of these frames was subtracted from them
     """
 
     pairs: int
@@ -50,6 +51,7 @@ class FixedPatternEffect:
     separable_share: float = 1.0
     repeated: float = 0.0
     stale: float = 0.0
+    subtracted: bool = False
 
 
 Boxes = tuple[tuple[tuple[int, int], ...], ...]  # per axis first and one past the last pixel

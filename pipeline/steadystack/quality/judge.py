@@ -66,6 +66,7 @@ from steadystack.quality.static_findings import (
     advise_on_jumps,
     advise_on_possible_pull,
     advise_on_repeats,
+    advise_on_subtraction,
 )
 
 # The share of frames that may be lost with the verdict still "good": lost frames have a status, and
@@ -129,6 +130,7 @@ def judge_series(
         *find_turning_channels(turning, channels),
         *find_frames_taking_turns(pairs),
         *find_doubtful_pairs(pairs, frames, advice),
+        *advise_on_subtraction(fixed_pattern),
         *advise_on_repeats(fixed_pattern),
         *find_area_left_out(field),
         *find_parts_left_out(frames, parts, advice),

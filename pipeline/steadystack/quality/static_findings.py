@@ -24,6 +24,10 @@ CHANGES = 0.04
 # (Of 256 random series of 2 to 12 frames with faults but right shifts, ten were reported for this
 # alone, mostly for living features; of 27 with something that stood still and wrong shifts, 23.)
 UNEXPLAINED = 0.01
+# A pull that may as well come from a scene that changes is reported above these standard errors,
+# this share of the shift, and PULL_AT_REST_PX. (Of 75 random series none had one, but four of 14
+# from which their first frame was subtracted: 8 to 12 errors, a third to half of the shift.)
+MAYBE_ERRORS, MAYBE_SHARE = 6.0, 0.2
 # An estimated fixed pattern also removes the part of the scene that cannot be separated from it:
 # errors are about the stated ones over the share that remains, from 1.9 at 0.5 to 15 at 0.01.
 SEPARABLE, LEAST_SEPARABLE = 0.7, 0.01
@@ -77,10 +81,22 @@ def advise_on_possible_pull(
     """Report that something that stands still may outweigh the scene, although no pull was found.
 
     That is if most of the frame changes while nothing seems to move, or in ways that shifts do not
-    explain; if most pairs have no shift without it; or if an estimated pattern is not separable.
+    explain; if most pairs have no shift without it, or a far larger one in a scene that may change;
+    or if an estimated pattern is not separable.
     """
     if effect is None:
         return
+    pull = effect.without_it - effect.with_it
+    least = max(MAYBE_ERRORS * effect.error, MAYBE_SHARE * effect.without_it, PULL_AT_REST_PX)
+    if effect.pairs and not effect.certain and pull > least:
+        yield Finding(
+            Trust.CHECK,
+            Reason.FIXED_PATTERN,
+            f"without what may stand still in the camera, {effect.pairs} pairs have a mean shift "
+            f"of {effect.without_it:.2f} px, not {effect.with_it:.2f}: either the scene changes, "
+            "or something stands still and pulls shifts towards zero (their own first frame, "
+            f"subtracted?): {advice.static_removal}",
+        )
     if effect.lost:
         yield Finding(
             Trust.CHECK,
@@ -129,6 +145,18 @@ def advise_on_jumps(effect: FixedPatternEffect | None, advice: AdviceSettings) -
             f"pairs across a jump are {effect.loss:.0%} less alike than pairs at rest: something "
             "stands still in the camera and may pull shifts towards zero, or the scene changed: "
             f"{advice.static_removal}",
+        )
+
+
+def advise_on_subtraction(effect: FixedPatternEffect | None) -> Iterator[Finding]:
+    """Report frames from which a background made of themselves was subtracted."""
+    if effect is not None and effect.subtracted:
+        yield Finding(
+            Trust.CHECK,
+            Reason.FIXED_PATTERN,
+            "the mean or median of these frames over time was subtracted from them: it leaves a "
+            "negative of the scene that stands still and pulls shifts towards zero: measure the "
+            "frames as recorded",
         )
 
 

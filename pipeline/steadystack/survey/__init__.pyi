@@ -5,7 +5,13 @@ from .field_search import find_field_of_view
 from .object_tracing import follow_object
 from .reach import average_boxes, choose_reach, find_coarse_shift, find_reach
 from .slope_search import measure_slopes
-from .static_evidence import add_separable, has_little_detail, is_explained, is_left_behind
+from .static_evidence import (
+    add_separable,
+    has_little_detail,
+    is_background_subtracted,
+    is_explained,
+    is_left_behind,
+)
 from .unchanged import FrameSums
 
 __all__ = [
@@ -24,6 +30,7 @@ __all__ = [
     "find_reach",
     "follow_object",
     "has_little_detail",
+    "is_background_subtracted",
     "is_explained",
     "is_left_behind",
     "measure_changes",

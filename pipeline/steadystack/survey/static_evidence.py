@@ -1,4 +1,4 @@
-"""Tell whether a fixed pattern is certain, or whether a changing scene may look like one."""
+"""Tell what may be a fixed pattern: a changing scene, or a background that was subtracted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from steadystack.conditioning import Conditioning
 from steadystack.measure import PatternEstimate, Sample, has_shift
-from steadystack.model import FixedPatternEffect, Floats, Ints, PairStatus
+from steadystack.model import Bools, FixedPatternEffect, Floats, Ints, PairStatus
 from steadystack.register import register_as_it_is
 
 # A fixed pattern is certain if it and a scene leave a residual of at most this many times the
@@ -26,6 +26,10 @@ MOST_LEFT, STAYS_BEHIND, LEAST_DRIFT = 1.3, 0.6, 0.1
 LITTLE = 0.02
 # Iterations that separate a fixed pattern from a scene whose shifts are known.
 PASSES = 4
+# The mean or median of frames over time was subtracted from them if less than this share of the
+# variance that independent noise leaves in it is left; for a median, so many values are below it,
+# and above. Seen in the middle of a plane, of at most so many pixels a side, and so many in all.
+LEFT_OVER, EITHER_SIDE, MIDDLE, FEWEST_PIXELS = 1e-3, 0.3, 128, 256
 # Frequencies above this share of the highest contain little but noise.
 FINEST = 0.8
 
@@ -92,6 +96,33 @@ def has_little_detail(sample: Sample, shifts: NDArray[np.float64]) -> bool:
             if not static < LITTLE * moving:
                 return False
     return True
+
+
+def is_background_subtracted(sample: Sample) -> bool:
+    """Whether the mean over time of all these frames, or the median, was subtracted from them.
+
+    A mean of independent noise has the variance of the noise over the number of frames, and that of
+    a scene has more; a median has more than a mean. The sample must contain all frames that were
+    used. Photon counts have medians that are alike without that, but few values below them.
+    """
+    chosen = np.ones(len(sample.frames), bool)
+    images, valid = zip(*(_cut_out_middle(*one) for one in sample.images(chosen)), strict=True)
+    values = np.stack(images).astype(np.float64)[:, np.all(valid, axis=0)]
+    if values.shape[1] < FEWEST_PIXELS:
+        return False
+    left_over = LEFT_OVER * values.var(axis=0, ddof=1).mean() / len(values)
+    if values.mean(axis=0).var() < left_over:
+        return True
+    median = np.median(values, axis=0)
+    sides = (values < median).mean(), (values > median).mean()
+    return bool(median.var() < left_over and min(sides) > EITHER_SIDE)
+
+
+def _cut_out_middle(image: Floats, valid: Bools) -> tuple[Floats, Bools]:
+    sides = [1] * (image.ndim - 2) + [min(size, MIDDLE) for size in image.shape[-2:]]
+    begins = [(size - side) // 2 for size, side in zip(image.shape, sides, strict=True)]
+    inside = tuple(slice(at, at + side) for at, side in zip(begins, sides, strict=True))
+    return image[inside].copy(), valid[inside].copy()  # a view would keep the whole frame
 
 
 def add_separable(
