@@ -79,7 +79,7 @@ def test_the_whole_way_from_a_web_server(tmp_path, scene, hurried):
         assert "pixel size: 0.5 x 0.5 micrometer" in made.output
         config = settings(tmp_path, input={"path": f"{url}/a.zarr"}, mask={"path": f"{url}/m.zarr"})
         checked = shell("check", config)
-        assert "24 of (64, 72) uint16" in checked.output
+        assert "16 of (64, 72) uint16" in checked.output
         done = shell("run", config)
         assert done.exit_code == 0, done.output
     assert_right(tmp_path)

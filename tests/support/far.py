@@ -8,7 +8,7 @@ from steadystack.outputs import write_image, write_stack
 from support.scenes import Scene, ellipse
 
 SHAPE = (64, 72)
-SHIFTS = np.stack([np.linspace(0, 6, 24), -np.linspace(0, 9, 24)], axis=1)
+SHIFTS = np.stack([np.linspace(0, 4, 16), -np.linspace(0, 6, 16)], axis=1)
 
 
 def drifting_scene():
