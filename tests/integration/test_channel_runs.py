@@ -25,7 +25,7 @@ from support.members import slow_but
 from support.runs import walk
 from support.scenes import Scene, assert_same_numbers
 from support.settings import config_of, write_run
-from support.turning import lay, turn
+from support.turning import turn
 
 SIZE = (64, 72)
 NOISE = (0.2, 1.5, 0.4)
@@ -392,11 +392,9 @@ def test_offsets_of_channels_are_known_within_their_errors_and_taken_off(
 def make_turned_channels(side=96):
     """Channels (t, c, y, x): the second is shifted, the third turned and magnified as well."""
     rng, scene = np.random.default_rng(5), Scene(5, waves=100, detail=3)
-    places = np.moveaxis(np.indices((side, side)), 0, -1)
-    middle = np.full(2, (side - 1) / 2)
     frames = [
         [
-            scene.look(lay(places, linear, shift + offset, middle))
+            scene.turned((side, side), linear, shift + offset)
             for linear, offset in zip((np.eye(2), np.eye(2), turn(0.7, 1.01)), OFFSETS, strict=True)
         ]
         for shift in walk()

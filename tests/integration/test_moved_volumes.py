@@ -198,10 +198,7 @@ def run(tmp_path_factory):
     """A run on volumes that turn, as if that had been measured: its folder, settings, scene."""
     folder = tmp_path_factory.mktemp("volumes")
     scene = Scene(5, ndim=3, detail=3.0, waves=60)
-    places = np.stack(np.indices(SHAPE), axis=-1)
-    stack = np.stack(
-        [scene.look(lay(places, *motion, MIDDLE)) for motion in zip(LINEAR, SHIFT, strict=True)]
-    )
+    stack = np.stack([scene.turned(SHAPE, *motion) for motion in zip(LINEAR, SHIFT, strict=True)])
     write_stack(folder / "stack.zarr", stack.astype("f4"), axes="tzyx", pixel_size=(2, 0.5, 0.25))
     sections = {"register": {"max_shift": [4, 8, 8]}, "pairs": {"width": 2}}
     measured = {"shifts": str(folder / "shifts.zarr")}

@@ -20,8 +20,7 @@ RADIUS = np.sqrt((112**2 - 1) / 12 + (120**2 - 1) / 12)
 
 def ready(scene, linear, shift, mask=None, contrast=1.0, noise=None):
     """A frame of a scene that this motion lays on it, ready for scores."""
-    places = np.moveaxis(np.indices(SHAPE), 0, -1)
-    image = contrast * scene.look(lay(places, linear, shift, MIDDLE))
+    image = contrast * scene.turned(SHAPE, linear, shift)
     if noise is not None:
         image = image + noise.normal(0, 0.5, SHAPE)
     mask = np.ones(SHAPE, bool) if mask is None else mask

@@ -28,10 +28,18 @@ class Bent:
 
     def forward(self, frame: int, places: np.ndarray) -> np.ndarray:
         """By how far what lies at places (..., axes) of a frame is moved."""
-        shape = np.array(self.frames.shape[1:])
-        along = [1, 0] if len(shape) == 2 else [2, 2, 1]
-        waves = np.sin(2 * np.pi * places[..., along] / shape[along] + self.phase)
-        return self.drift[frame] + self.size[frame] * waves
+        waves = [self.waves(axis, places[..., along]) for axis, along in enumerate(self.along)]
+        return self.drift[frame] + self.size[frame] * np.stack(waves, axis=-1)
+
+    @property
+    def along(self) -> tuple[int, ...]:
+        """The axis along which what is moved along each axis changes."""
+        return (1, 0) if self.frames.ndim == 3 else (2, 2, 1)
+
+    def waves(self, axis: int, places: np.ndarray) -> np.ndarray:
+        """What is moved along an axis at places along the other, of size 1."""
+        side = self.frames.shape[1 + self.along[axis]]
+        return np.sin(2 * np.pi * places / side + self.phase[axis])
 
     def at_nodes(self, found) -> np.ndarray:
         """The truth of `frame_local_shift` (frames, nodes along each axis, axes)."""
@@ -58,9 +66,13 @@ def bent_series(seed=1, count=8, shape=(112, 120), size=1.5, noise=0.2, detail=2
         rng.uniform(0, 6, ndim),
     )
     scene = Scene(seed, ndim=ndim, detail=detail, waves=150)
-    places = np.moveaxis(np.indices(shape), 0, -1).astype(float)
+    lines = [np.arange(side) for side in shape]
     for frame in range(count):
-        series.frames[frame] = scene.look(places + series.forward(frame, places))
+        angles = [np.outer(k, line) for k, line in zip(scene.wave.T, lines, strict=True)]
+        for axis, along in enumerate(series.along):
+            wave = series.size[frame] * series.waves(axis, lines[along])
+            angles[along] += np.outer(scene.wave[:, axis], wave)
+        series.frames[frame] = scene.bent(angles, scene.wave @ series.drift[frame])
     series.frames += rng.normal(0, noise, series.frames.shape)
     return series
 

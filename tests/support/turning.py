@@ -49,7 +49,7 @@ def turned_series(
 ) -> Turned:
     """Frames that turn by `step` degrees each, on top of drift."""
     rng = np.random.default_rng(seed)
-    scene, middle = Scene(seed, detail=detail, waves=120), (np.array(shape) - 1) / 2
+    scene = Scene(seed, detail=detail, waves=120)
     shift = np.cumsum(rng.normal(0, 0.8, (count, 2)), axis=0)
     shift -= shift[0]
     lengths = np.diag(pixel_size)
@@ -59,10 +59,7 @@ def turned_series(
             for t in range(count)
         ]
     )
-    places = np.moveaxis(np.indices(shape), 0, -1)
-    frames = np.stack(
-        [scene.look(lay(places, *motion, middle)) for motion in zip(linear, shift, strict=True)]
-    )
+    frames = np.stack([scene.turned(shape, *motion) for motion in zip(linear, shift, strict=True)])
     return Turned(frames + rng.normal(0, noise, frames.shape), linear, shift)
 
 
@@ -85,16 +82,13 @@ def turned_volumes(
 ) -> Turned:
     """Volumes that turn by the rotation vector `step` (degrees) each, on top of drift."""
     rng = np.random.default_rng(seed)
-    scene, middle = Scene(seed, ndim=3, detail=detail, waves=80), (np.array(shape) - 1) / 2
+    scene = Scene(seed, ndim=3, detail=detail, waves=80)
     shift = np.cumsum(rng.normal(0, 0.6, (count, 3)), axis=0)
     shift -= shift[0]
     linear = np.stack(
         [turn_volume(np.multiply(step, t), (1 + scale) ** t, pixel_size) for t in range(count)]
     )
-    places = np.moveaxis(np.indices(shape), 0, -1)
-    frames = np.stack(
-        [scene.look(lay(places, *motion, middle)) for motion in zip(linear, shift, strict=True)]
-    )
+    frames = np.stack([scene.turned(shape, *motion) for motion in zip(linear, shift, strict=True)])
     return Turned(frames + rng.normal(0, noise, frames.shape), linear, shift)
 
 
