@@ -36,7 +36,8 @@ ALONE = {
 
 @pytest.fixture(autouse=True)
 def no_other_checks(monkeypatch):
-    leave_out_checks(monkeypatch, ("fixed_pattern", "sharpness", "moving_parts"))
+    others = ("fixed_pattern", "sharpness", "moving_parts", "linear_pairs", "majority")
+    leave_out_checks(monkeypatch, others)
 
 
 def probes_of(frames, **sections):
@@ -155,7 +156,7 @@ def behind(pattern, frames, noise=0.05, seed=7):
     return noisy(rng, drifting + pattern * fine / fine.std(), noise), truth
 
 
-@pytest.mark.parametrize("frames", [12, 40])
+@pytest.mark.parametrize("frames", [12, 24])
 @pytest.mark.parametrize("pattern", [0.4, 1.0])
 def test_what_fine_detail_that_stands_still_hides_is_seen_in_coarse_detail(frames, pattern):
     """Whether there are pairs further apart than those of the run, or not."""
@@ -186,7 +187,7 @@ def test_the_frames_of_a_pair_are_asked_for_coarse_detail(frames):
     assert error.max() < 3 * shifts["frame_shift_std"].to_numpy().max()
 
 
-@pytest.mark.parametrize("frames", [2, 3, 12, 40])
+@pytest.mark.parametrize("frames", [2, 3, 12, 24])
 def test_coarse_detail_says_nothing_where_it_moves_no_further(frames):
     series, _ = behind(0.0, frames, noise=0.5)
     assert probes_of(series).coarse_excess < 1.5
@@ -217,6 +218,11 @@ def volumes(seed, light, layer=None, frames=7):
     return (series / series.std() + 0.15 * rng.normal(size=series.shape)).astype("f4"), truth
 
 
+# The pilot chooses filters alone; a search that is wide enough.
+FILTERED = {"defects": None, "parts": None}
+NEAR = FILTERED | {"max_shift": [4, 8, 8]}
+
+
 def along_z(shifts, truth):
     """The error along z, rms over frames, and what is stated of it, px."""
     error = shifts["frame_shift"].to_numpy()[:, 0] - truth[:, 0]
@@ -227,27 +233,27 @@ def along_z(shifts, truth):
 def test_light_that_falls_off_along_z_is_reported_and_its_pull_is_stated(seed):
     """Such series were good, and off along z by up to 33 times what is stated."""
     series, truth = volumes(seed, 2.7)
-    shifts = steadystack.estimate_shifts(series)
+    shifts = steadystack.estimate_shifts(series, **FILTERED)
     error, stated = along_z(shifts, truth)
     assert shifts.attrs["verdict"] == "unreliable" or error < 2.5 * stated
     if error > 0.1:
         assert "uneven_planes" in shifts.attrs["verdict_reasons"]
         assert "set preprocess.high_pass: 3" in shifts.attrs["verdict_reasons"]
-        cured = steadystack.estimate_shifts(series, preprocess={"high_pass": 3.0})
+        cured = steadystack.estimate_shifts(series, **FILTERED, preprocess={"high_pass": 3.0})
         assert along_z(cured, truth)[0] < 0.5 * error
 
 
 @pytest.mark.parametrize("seed", slow_but([1], range(12)))
 @pytest.mark.parametrize("layer", slow_but([3.0], [None, 3.0]))
 def test_layers_that_move_are_no_light(seed, layer):
-    shifts = steadystack.estimate_shifts(volumes(seed, 0.0, layer)[0])
+    shifts = steadystack.estimate_shifts(volumes(seed, 0.0, layer)[0], **NEAR)
     assert "uneven_planes" not in shifts.attrs["verdict_reasons"]
 
 
 def test_planes_that_are_not_seen_tell_nothing_of_the_light():
     frames, _ = volumes(5, 0.0, 3.0)
     frames[:, -1] = np.nan
-    shifts = steadystack.estimate_shifts(frames + 5)
+    shifts = steadystack.estimate_shifts(frames + 5, **NEAR)
     assert "uneven_planes" not in shifts.attrs["verdict_reasons"]
 
 
