@@ -131,7 +131,9 @@ def store(monkeypatch):
 @pytest.fixture
 def no_look_at_what_stands_still(monkeypatch):
     """Nor at pairs far apart: it would take most of the time, and has tests of its own."""
-    runs.leave_out_checks(monkeypatch, ("fixed_pattern", "probe_pairs", "sharpness"))
+    runs.leave_out_checks(
+        monkeypatch, ("fixed_pattern", "probe_pairs", "linear_pairs", "sharpness")
+    )
 
 
 @pytest.fixture
@@ -140,7 +142,7 @@ def hurried(monkeypatch):
     from steadystack.checks import fixed_pattern_check
 
     monkeypatch.setattr(fixed_pattern_check, "CHECK_FRAMES", 8)  # too few to tell
-    runs.leave_out_checks(monkeypatch, ("probe_pairs", "sharpness"))
+    runs.leave_out_checks(monkeypatch, ("probe_pairs", "linear_pairs", "sharpness"))
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def note_reads(monkeypatch):
 
 
 # What runs look for that may be wrong beside the shifts.
-CHECKS = ("moving_parts", "fixed_pattern", "probe_pairs", "sharpness", "mask")
+CHECKS = ("moving_parts", "fixed_pattern", "probe_pairs", "linear_pairs", "sharpness", "mask")
 
 
 def leave_out_checks(monkeypatch, names=CHECKS):
