@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import xarray as xr
+from scipy import ndimage
 
+import steadystack
 from steadystack.config import make_config
 from steadystack.planning import make_series, set_up
 from steadystack.readers import ArrayFrames
@@ -67,3 +70,40 @@ def test_it_is_not_looked_for_unasked_or_in_few_frames():
     assert find_field_of_view(set_up(unasked, make_series(source))) is None
     assert look(frames[:5]) is None
     assert look(frames[:6]) is not None
+
+
+def padded_volumes(dtype, seed=4):
+    """Volumes whose first plane and last two are padding of one value, far from all others."""
+    rng = np.random.default_rng(seed)
+    scene = ndimage.gaussian_filter(rng.normal(size=(20, 70, 70)), 1.5)
+    scene = 1000 + 100 * scene / scene.std()
+    steps = np.cumsum(rng.uniform(-0.6, 0.6, (8, 3)), axis=0)
+    frames = np.stack([ndimage.shift(scene, -at)[4:15, 10:-10, 10:-10] for at in steps])
+    frames += rng.normal(0, 20, frames.shape)
+    frames[:, 0] = frames[:, -2:] = 0
+    return frames.astype(dtype), steps - steps[0]
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_planes_of_one_value_in_all_volumes_show_no_scene(dtype):
+    frames, _ = padded_volumes(dtype)
+    found = look(frames)
+    assert found.boxes == (((0, 1), (0, 50), (0, 50)), ((9, 11), (0, 50), (0, 50)))
+    assert found.share == pytest.approx(3 / 11)
+    frames[3, 0, 5, 5] = 7
+    assert look(frames).boxes == found.boxes[1:]
+    frames[:, 0, 5, 5] = 7
+    valid = np.ones(frames.shape[1:], bool)
+    valid[:, 5, 5] = False
+    assert look(frames, valid).boxes == found.boxes
+    assert not look(np.ones_like(frames)).boxes
+
+
+def test_planes_of_one_value_do_not_hold_shifts_along_z():
+    """They stand still, at a step of brightness, and pulled shifts along z by 0.36 px."""
+    frames, truth = padded_volumes("f4")
+    found = steadystack.estimate_shifts(frames)
+    assert np.abs(found.frame_shift.to_numpy() - truth).max() < 0.1
+    assert "shows no scene" in found.attrs["verdict_reasons"]
+    kept = steadystack.estimate_shifts(frames, field_of_view=None)
+    assert np.abs(kept.frame_shift.to_numpy() - truth)[:, 0].max() > 0.3

@@ -102,8 +102,9 @@ class MaskSection(Section):
         AUTO,
         description=(
             "exclude pixels along the border that show no scene (outside a round field of view, a "
-            "stop) from measuring; auto: find them on some frames, and exclude them if that makes "
-            "the shifts more precise; null: do not look for them"
+            "stop, planes of a volume with a single value) from measuring; auto: find them on some "
+            "frames, and exclude them if that makes the shifts more precise; null: do not look for "
+            "them"
         ),
     )
     parts: Literal["auto"] | None = Field(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,7 @@ from steadystack.defects import (
     list_runs,
     standardize,
 )
-from steadystack.model import Bools, FieldOfView, Slices
+from steadystack.model import Bools, FieldOfView, Floats, Slices
 from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
 from steadystack.run_log import count_steps
@@ -22,9 +24,13 @@ FEWEST_FRAMES = 6
 # Larger frames are averaged over boxes of pixels, this many along the longer side.
 MOST_ALONG = 512
 
+Boxes: TypeAlias = tuple[tuple[tuple[int, int], ...], ...]
+
 
 def find_field_of_view(setup: Setup) -> FieldOfView | None:
     """Find which part of the frames shows no scene; whether that matters is decided later.
+
+    That is along the border of planes, and, in volumes, planes with a single value in all frames.
 
     Returns
     -------
@@ -37,7 +43,7 @@ def find_field_of_view(setup: Setup) -> FieldOfView | None:
     if not (is_asked and is_whole) or source.frame_count < FEWEST_FRAMES:
         return None
     box = -(-max(side.stop - side.start for side in region[-2:]) // MOST_ALONG)
-    images, valid = list[NDArray[np.float32]](), list[Bools]()
+    images, valid, flat = list[NDArray[np.float32]](), list[Bools](), list[Bools]()
     frames = spread_evenly(np.arange(source.frame_count), FIELD_FRAMES).tolist()
     for frame in count_steps(frames, len(frames), "field of view", "frames"):
         content = source.read(frame, region)
@@ -45,11 +51,25 @@ def find_field_of_view(setup: Setup) -> FieldOfView | None:
             image, is_valid = _shrink(standardize(content.image, content.valid), content.valid, box)
             images.append(image)
             valid.append(is_valid)
+            flat.append(_find_flat_planes(content.image, content.valid))
     if len(images) < FEWEST_FRAMES:
         return None
-    unseen = find_unseen(images, valid)
+    unseen, always_flat = find_unseen(images, valid), np.all(flat, axis=0)
+    boxes = _list_boxes(unseen, box, region)
     share = float(unseen.mean())
-    return FieldOfView(len(images), share, boxes=_list_boxes(unseen, box, region))
+    if not always_flat.all():
+        share += (1 - share) * float(always_flat.mean())
+        boxes += _list_planes(always_flat, region)
+    return FieldOfView(len(images), share, boxes=boxes)
+
+
+def _find_flat_planes(image: Floats, valid: Bools) -> Bools:
+    """Find the planes of a volume (planes,) that hold a single value, such as padding."""
+    if image.ndim < 3:
+        return np.zeros(1, bool)
+    values = image.astype(np.float64)
+    lowest = values.min(axis=(-2, -1), where=valid, initial=np.inf)
+    return np.asarray(lowest == values.max(axis=(-2, -1), where=valid, initial=-np.inf))
 
 
 def _shrink(
@@ -75,7 +95,14 @@ def _shrink(
     return np.asarray(sums / np.maximum(counts, 1)), np.asarray(counts >= sizes / 2)
 
 
-def _list_boxes(unseen: Bools, box: int, region: Slices) -> tuple[tuple[tuple[int, int], ...], ...]:
+def _list_planes(chosen: Bools, region: Slices) -> Boxes:
+    """List boxes of the stack with the chosen planes of a region of it."""
+    begin, others = region[0].start, tuple((side.start, side.stop) for side in region[1:])
+    runs = (run for run, _ in list_runs(chosen[:, None]))
+    return tuple(((begin + first, begin + stop), *others) for first, stop in runs)
+
+
+def _list_boxes(unseen: Bools, box: int, region: Slices) -> Boxes:
     """Convert what was found in a region, box by box, to boxes of the stack, in all planes."""
     planes = tuple((side.start, side.stop) for side in region[:-2])
     boxes = []
