@@ -144,6 +144,15 @@ def test_neighbours_alone_do_not_show_whether_frames_take_turns():
     assert not find_turns(lambda a, b, shift: 0.8 * subpixel(shift), width=1)
 
 
+def test_pairs_that_are_far_from_the_first_ones_tell_nothing():
+    """Frames are compared among the first ones, of which there may be a single pair, (0, 2)."""
+    table, solved = series_of(lambda a, b, _: 0.9 if (b - a) % 2 == 0 else 0.8, count=100)
+    table.ncc[: np.searchsorted(table.reference, 70)] = np.nan
+    table.ncc[1] = 0.9
+    found = judge_series(table, solved).findings
+    assert Reason.TAKING_TURNS not in [finding.code for finding in found]
+
+
 def test_light_from_two_sides_in_turn_looks_like_a_shift_and_is_reported():
     """The relief is the gradient of the scene; a weaker one is like a shift, and is not seen."""
     rng = np.random.default_rng(8)

@@ -177,6 +177,8 @@ def _measure_loss(pairs: PairTable, ncc: Floats, kinds: int) -> float:
     within = np.maximum(pairs.reference, pairs.moving)[rows] < first + ENOUGH_FRAMES
     rows = rows[within]
     differ = apart[rows] % kinds != 0
+    if min(np.count_nonzero(differ), np.count_nonzero(~differ)) < FEWEST_OF_KIND:
+        return 0.0
     between = np.sin(np.pi * pairs.shift[rows]) ** 2
     between = np.where(np.isfinite(between), between, 0.5)  # no shift: the mean of all
     of_frames = np.zeros((len(rows), ENOUGH_FRAMES))
