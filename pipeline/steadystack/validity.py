@@ -15,7 +15,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from steadystack.model import TOO_LARGE, Bools, InputError, Slices, as_plain, find_finite_pixels
+from steadystack.model import (
+    TOO_LARGE,
+    Bools,
+    Boxes,
+    InputError,
+    Slices,
+    as_plain,
+    find_finite_pixels,
+)
 
 
 class Mask(Protocol):
@@ -301,7 +309,7 @@ class CutMask:
 class BoxMask:
     """A static mask that excludes boxes of a frame: per axis first and one past the last pixel."""
 
-    boxes: tuple[tuple[tuple[int, int], ...], ...]
+    boxes: Boxes
     per_frame = False
 
     @property

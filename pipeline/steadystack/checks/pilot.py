@@ -16,6 +16,7 @@ from steadystack.config import AUTO, Config
 from steadystack.defects import FEWEST_LOOKED_AT
 from steadystack.model import (
     Bools,
+    Boxes,
     FieldOfView,
     FrameSource,
     FrameTable,
@@ -263,7 +264,7 @@ def _find_still_part(probe: Probe, frames: Ints, measured: PairTable) -> Strange
     return None
 
 
-def _list_corners(boxes: list[Slices]) -> tuple[tuple[tuple[int, int], ...], ...]:
+def _list_corners(boxes: list[Slices]) -> Boxes:
     return tuple(tuple((side.start, side.stop) for side in box) for box in boxes)
 
 

@@ -84,6 +84,11 @@ class Probe:
         """The parts of this region."""
         return make_grid(self.region)
 
+    @property
+    def is_weighed(self) -> bool:
+        """Whether the parts have weights."""
+        return self.part_weight is not None and bool(np.isfinite(self.part_weight).any())
+
     def mask(self, boxes: Sequence[Slices]) -> FrameSource:
         """Exclude some boxes from all frames."""
         mask = BoxMask(tuple(tuple((side.start, side.stop) for side in box) for box in boxes))
@@ -103,9 +108,7 @@ class Probe:
         """
         method = replace(method or self.method, may_lack_box=source is not None)
         source = source or self.setup.series.source
-        if not evaluate_parts and (
-            self.part_weight is None or not np.isfinite(self.part_weight).any()
-        ):
+        if not evaluate_parts and not self.is_weighed:
             method = replace(method, evaluates_parts=False)
         if method.initial_shifts is not None:
             centres = find_pair_centres(method, pairs)
@@ -157,9 +160,8 @@ class Probe:
         RunError
             If pairs cannot be measured.
         """
-        is_weighed = self.part_weight is not None and bool(np.isfinite(self.part_weight).any())
         is_one = len(self.method.search.blocks) == 1 and not self.setup.series.source.channels
-        if is_weighed or not is_one or choose_coarseness(self.method).max() == 1:
+        if self.is_weighed or not is_one or choose_coarseness(self.method).max() == 1:
             return []
         return list(*self._run(_measure_averaged, [boxes], pairs))
 
@@ -214,10 +216,9 @@ def _measure_averaged(boxes: Sequence[Slices], pairs: Ints, probe: Probe) -> lis
     )  # fmt: skip
     setup = replace(setup, series=replace(setup.series, source=coarse), before=None)
     few, numbers = Probe(setup, method, None), numbers.reshape(pairs.shape)
-    tables = [few.measure(numbers)]
+    tables, begin = [few.measure(numbers)], [[side.start] for side in probe.region]
     for inside in boxes:
         corners = np.array([[side.start, side.stop] for side in inside])
-        begin = [[side.start] for side in probe.region]
         corners = np.rint((corners - begin) / box[:, None]).astype(int)
         averaged = tuple(slice(*side) for side in corners.tolist())
         tables.append(few.measure(numbers, source=few.mask([averaged])))

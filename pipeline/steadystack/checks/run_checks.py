@@ -31,7 +31,6 @@ from steadystack.model import (
     EDITED,
     FixedPatternEffect,
     FrameSource,
-    FrameStatus,
     FrameTable,
     LocalMotion,
     PairTable,
@@ -211,16 +210,14 @@ def _add_subtracted(
     found: FixedPatternEffect | None, evidence: _Evidence
 ) -> FixedPatternEffect | None:
     """Add whether a background made of all frames was subtracted, unless there are too many."""
-    setup, read = evidence.setup, evidence.table.frame_read_status
-    frames = np.flatnonzero(np.isin(read, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code]))
+    setup, frames = evidence.setup, np.flatnonzero(evidence.table.is_readable)
     if not FEWEST_AVERAGED <= len(frames) <= SEPARATED:
         return found
     method = crop_to_middle(setup.method)
     sample = Sample(setup.series.source, method, setup.size, frames, np.ones(len(frames)))
     if not is_background_subtracted(sample):
         return found
-    found = found or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
-    return replace(found, subtracted=True)
+    return replace(found or FixedPatternEffect(), subtracted=True)
 
 
 def _add_repeats(
@@ -247,8 +244,7 @@ def _add_repeats(
     stated = float(np.sqrt(np.nanmean(np.square(evidence.solved.stated_std[known]))))
     if not share or stale < LEAST_STALE * stated:
         return found
-    found = found or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
-    return replace(found, repeated=share, stale=stale)
+    return replace(found or FixedPatternEffect(), repeated=share, stale=stale)
 
 
 def check_linear_motion(

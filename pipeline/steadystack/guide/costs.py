@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from steadystack.measure import measure_pairs
-from steadystack.model import Floats, FrameStatus, InputError, Ints, PairTable, Reach
+from steadystack.model import Floats, InputError, Ints, PairTable, Reach
 from steadystack.pairs import spread_by_separation, spread_evenly
 from steadystack.planning import Plan, Setup, bound_search, format_mib, make_plan
 from steadystack.survey import choose_reach, find_reach
@@ -184,9 +184,7 @@ def _time(setup: Setup, pairs: Ints, clock: Clock) -> tuple[float, int]:
     deque(measure_pairs(source, table, setup.method, setup.size), maxlen=0)
     seconds = clock() - started
     frames = np.unique(pairs)
-    good = (FrameStatus.OK.code, FrameStatus.INCOMPLETE.code)
-    usable = np.isin(table.frame_read_status[frames], good).all()
-    return seconds, len(frames) if usable else 0
+    return seconds, len(frames) if table.is_readable[frames].all() else 0
 
 
 def _share_out(alone_s: float, together_s: float, frames: int, pairs: int) -> tuple[float, float]:

@@ -301,7 +301,7 @@ def add_second_round(table: PairTable, method: Method, first: int, extra: float)
     if head.count([PairStatus.UNMEASURED]) or not budget:
         return head
     solved = solve_shifts(head)
-    readable = np.isin(head.frame_read_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
+    readable = head.is_readable
     offset = solved.shift - method.expected_shifts
     bounds = method.search.max_shift
     # the variance that more pairs can reduce: not that of a frame's own error

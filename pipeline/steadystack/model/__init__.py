@@ -34,6 +34,7 @@ from steadystack.model.arguments import (
 )
 from steadystack.model.findings import (
     EXTERNAL,
+    Boxes,
     FieldOfView,
     FixedPatternEffect,
     LocalMotion,
@@ -149,6 +150,7 @@ __all__ = [
     "TOO_LARGE",
     "UNSOLVED",
     "Bools",
+    "Boxes",
     "ChangedFrames",
     "CloseUp",
     "Column",

@@ -37,11 +37,11 @@ class FixedPatternEffect:
     subtracted : whether a background made of these frames was subtracted from them
     """
 
-    pairs: int
-    with_it: float
-    without_it: float
-    error: float
-    certain: bool
+    pairs: int = 0
+    with_it: float = 0.0
+    without_it: float = 0.0
+    error: float = 0.0
+    certain: bool = False
     moving_share: float = 1.0
     loss: float = 0.0
     noise: float = 0.0

@@ -21,8 +21,9 @@ from steadystack.model.schema import (
     columns_of,
     count_parts,
 )
-from steadystack.model.words import Bools, Ints, PairStatus, Status
+from steadystack.model.words import Bools, FrameStatus, Ints, PairStatus, Status
 
+HAS_PIXELS = (FrameStatus.OK, FrameStatus.INCOMPLETE)
 COUNTS = 0.5  # a part with less weight counts as left out
 
 
@@ -118,6 +119,11 @@ class PairTable:
     def ok(self) -> Bools:
         """Which pairs have a shift."""
         return np.asarray(self.status == PairStatus.OK.code)
+
+    @property
+    def is_readable(self) -> Bools:
+        """Which frames (frames,) were read and have pixels."""
+        return np.isin(self.frame_read_status, [status.code for status in HAS_PIXELS])
 
     @property
     def to_do(self) -> Bools:

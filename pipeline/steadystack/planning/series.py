@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from steadystack.config import Config
 from steadystack.defects import LevelledFrames
-from steadystack.model import FrameSource, InputError, ObjectPath, OutsideImage, PairTable, Slices
+from steadystack.model import (
+    Boxes,
+    FrameSource,
+    InputError,
+    ObjectPath,
+    OutsideImage,
+    PairTable,
+    Slices,
+)
 from steadystack.ncc import CachedMask
 from steadystack.object_windows import ObjectWindows, list_places
 from steadystack.planning.initial_shifts import read_initial_shifts, read_mean_weights
@@ -294,7 +302,7 @@ def follow_path(series: Series, path: ObjectPath | None) -> Series:
 def leave_out(
     series: Series,
     pixels: tuple[int, ...] = (),
-    boxes: tuple[tuple[tuple[int, int], ...], ...] = (),
+    boxes: Boxes = (),
 ) -> Series:
     """Exclude some pixels (flat indices in a frame) and boxes from measuring.
 

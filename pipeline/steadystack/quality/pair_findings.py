@@ -42,7 +42,6 @@ MOST_KINDS, FEWEST_OF_KIND, LEAST_LOSS, LOSS_ERRORS, LOSS_SHARE = 4, 4, 0.01, 10
 LEAST_SPREAD, SURELY_LOST = 0.1, 0.25
 # Pairs of so many frames are enough; a lower NCC is one of chance.
 ENOUGH_FRAMES, LOWEST_NCC = 64, 0.02
-HAS_PIXELS = (FrameStatus.OK, FrameStatus.INCOMPLETE)
 
 # What is wrong with pairs without a shift, by status.
 DOUBTFUL = {
@@ -60,14 +59,9 @@ def has_own_shift(frames: FrameTable) -> Bools:
     return np.asarray(np.isfinite(frames.shift).all(axis=1) & ~interpolated, bool)
 
 
-def is_readable_frame(pairs: PairTable) -> Bools:
-    """Which frames (frames,) were read and have pixels."""
-    return np.isin(pairs.frame_read_status, [status.code for status in HAS_PIXELS])
-
-
 def _are_weakly_held(pairs: PairTable, frames: FrameTable) -> bool:
     """Whether more than a few frames have too few usable pairs to detect a wrong one."""
-    is_readable = is_readable_frame(pairs)
+    is_readable = pairs.is_readable
     is_held = (frames.component == 0) & (frames.pair_count >= HOLDING)
     return bool((is_readable & ~is_held).sum() > FEW * is_readable.sum())
 
@@ -81,7 +75,7 @@ def find_doubtful_pairs(
     closer pairs have a higher NCC, that explains it. If other pairs end at the edge of the search,
     the shifts of these may lie beyond it.
     """
-    has_shift, is_readable = has_own_shift(frames), is_readable_frame(pairs)
+    has_shift, is_readable = has_own_shift(frames), pairs.is_readable
     if has_shift.mean() < MANY:
         has_shift = is_readable
     advice_by_status = {

@@ -241,9 +241,9 @@ def _determine_status(pairs: PairTable, is_known: Bools) -> NDArray[np.int8]:
     """
     usable = np.zeros(len(is_known), bool)
     usable[pairs.reference[pairs.ok]] = usable[pairs.moving[pairs.ok]] = True
-    was_read = np.isin(pairs.frame_read_status, [FrameStatus.OK.code, FrameStatus.INCOMPLETE.code])
     reason = np.where(usable, FrameStatus.INCONSISTENT.code, FrameStatus.DISCONNECTED.code)
-    status = np.where(was_read & ~is_known, reason, pairs.frame_read_status).astype(np.int8)
+    is_lost = pairs.is_readable & ~is_known
+    status = np.where(is_lost, reason, pairs.frame_read_status).astype(np.int8)
     status[find_dissimilar_frames(pairs) & (status == FrameStatus.OK.code)] = (
         FrameStatus.DISSIMILAR.code
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +12,7 @@ from steadystack.defects import (
     list_runs,
     standardize,
 )
-from steadystack.model import Bools, FieldOfView, Floats, Slices
+from steadystack.model import Bools, Boxes, FieldOfView, Floats, Slices
 from steadystack.pairs import spread_evenly
 from steadystack.planning import Setup
 from steadystack.run_log import count_steps
@@ -23,8 +21,6 @@ from steadystack.run_log import count_steps
 FEWEST_FRAMES = 6
 # Larger frames are averaged over boxes of pixels, this many along the longer side.
 MOST_ALONG = 512
-
-Boxes: TypeAlias = tuple[tuple[tuple[int, int], ...], ...]
 
 
 def find_field_of_view(setup: Setup) -> FieldOfView | None:
@@ -67,9 +63,8 @@ def _find_flat_planes(image: Floats, valid: Bools) -> Bools:
     """Find the planes of a volume (planes,) that hold a single value, such as padding."""
     if image.ndim < 3:
         return np.zeros(1, bool)
-    values = image.astype(np.float64)
-    lowest = values.min(axis=(-2, -1), where=valid, initial=np.inf)
-    return np.asarray(lowest == values.max(axis=(-2, -1), where=valid, initial=-np.inf))
+    planes = zip(image, valid, strict=True)
+    return np.array([bool(seen.any()) and np.ptp(plane[seen]) == 0 for plane, seen in planes])
 
 
 def _shrink(

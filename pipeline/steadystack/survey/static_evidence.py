@@ -142,8 +142,7 @@ def add_separable(
     scene = next(estimate.separated.view_scene([moved[len(moved) // 2]]))  # has no mask edges
     noise = estimate.separated.residual / len(moved)
     share = _find_separable_share(scene, moved, noise, sample.method.conditioning)
-    effect = effect or FixedPatternEffect(0, 0.0, 0.0, error=0.0, certain=False)
-    return replace(effect, separable_share=share)
+    return replace(effect or FixedPatternEffect(), separable_share=share)
 
 
 def _find_separable_share(
